@@ -1,0 +1,104 @@
+"""Points and readings: what a site measures, as exact decimals from the register on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+Value = Decimal | str | bool
+
+
+class Quality(StrEnum):
+    """How far a reading can be trusted; anything but GOOD keeps a message from being made of it."""
+
+    GOOD = "good"
+    BAD = "bad"
+    NOT_AVAILABLE = "not_available"
+
+
+class Access(StrEnum):
+    """Whether the gateway may write a point; reading is the default and writing is never implied."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointSpec:
+    """A point as the site's YAML declares it, without its protocol's address.
+
+    ``value = raw * scale + offset``, in ``unit``; ``minimum`` and ``maximum`` are engineering values, inclusive.
+    """
+
+    name: str
+    connection: str
+    access: Access = Access.READ
+    scale: Decimal = Decimal(1)
+    offset: Decimal = Decimal(0)
+    unit: str | None = None
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One value of one point at one time; ``at`` is µs UTC of the frame that brought it.
+
+    With a quality other than GOOD, ``fault`` is a bounded code (such as ``out_of_range`` or ``payload_too_short``) and
+    ``detail`` a sentence for people.
+    """
+
+    point: str
+    value: Value | None
+    quality: Quality = Quality.GOOD
+    at: int
+    fault: str | None = None
+    detail: str | None = None
+
+
+Snapshot = Mapping[str, Reading]
+
+
+def engineering(spec: PointSpec, raw: Decimal) -> Decimal:
+    """Turn a raw number into the point's unit: raw 3 at scale 0.1 is exactly 0.3.
+
+    The result keeps the digits of scale and offset, so that the same register always signs as the same text.
+    """
+    digits = min(_exponent(spec.scale), _exponent(spec.offset))
+    value = raw * spec.scale + spec.offset
+    if _exponent(raw) < 0:  # a float register brings its own digits
+        return value
+    return value.quantize(Decimal(1).scaleb(digits)) if digits < 0 else value
+
+
+def raw_of(spec: PointSpec, value: Decimal) -> Decimal:
+    """Turn an engineering value into the raw number a device holds; the inverse of :func:`engineering`."""
+    return (value - spec.offset) / spec.scale
+
+
+def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
+    """Read a raw number as a point: scaled, and refused (never clamped) outside its range."""
+    if not raw.is_finite():
+        return Reading(
+            point=spec.name, value=None, quality=Quality.BAD, at=at, fault="not_finite", detail=f"{raw} is not a number"
+        )
+    value = engineering(spec, raw)
+    low, high = spec.minimum, spec.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        unit = f" {spec.unit}" if spec.unit else ""
+        return Reading(
+            point=spec.name,
+            value=value,
+            quality=Quality.BAD,
+            at=at,
+            fault="out_of_range",
+            detail=f"{value}{unit} is outside {low}..{high}{unit}",
+        )
+    return Reading(point=spec.name, value=value, at=at)
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0

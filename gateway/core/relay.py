@@ -1,0 +1,85 @@
+"""Which verdict goes back to which place of a site; the rules are kept with the message as they stood at acceptance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.transaction import State
+
+# What a mailbox's result block publishes; `awaiting` only where the site asked for progress.
+MAILBOX_STATES = frozenset(
+    {
+        State.REFUSED,
+        State.REJECTED,
+        State.COMPLETED,
+        State.PARTIAL,
+        State.FAILED,
+        State.EXPIRED,
+        State.ESCALATED,
+        State.PARKED,
+    }
+)
+FAILURES = frozenset({State.REFUSED, State.REJECTED, State.FAILED, State.PARTIAL, State.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayRule:
+    """Where to write when a message enters one of ``on``.
+
+    Either ``mailbox`` with the request's ``sequence`` (its result block), or ``write``: point name to a constant or, as
+    ``{"field": "errors.0.message"}``, a value taken from the message.
+    """
+
+    connection: str
+    on: frozenset[State]
+    mailbox: str | None = None
+    sequence: int = 0
+    write: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """One pending delivery, in order per (site, connection).
+
+    ``result_seq`` is fixed in the journal before the first write, so that a repeat after a crash carries the same one.
+    It stays None for a mailbox whose counter is not known yet, and always for ``awaiting``.
+    """
+
+    id: int
+    message_id: str
+    participant: str
+    site: str
+    event: State
+    rule: RelayRule
+    result_seq: int | None
+
+
+def due(rules: Sequence[RelayRule], state: State) -> list[RelayRule]:
+    """The rules that a message entering ``state`` sets off, in the order of the YAML."""
+    return [rule for rule in rules if state in rule.on]
+
+
+def rule_to_json(rule: RelayRule) -> dict[str, object]:
+    """Plain JSON members of a rule, for the journal."""
+    return {
+        "connection": rule.connection,
+        "on": sorted(rule.on),
+        "mailbox": rule.mailbox,
+        "sequence": rule.sequence,
+        "write": dict(rule.write),
+    }
+
+
+def rule_from_json(data: Mapping[str, object]) -> RelayRule:
+    """Read what :func:`rule_to_json` wrote."""
+    on, mailbox, sequence, write = data["on"], data["mailbox"], data["sequence"], data["write"]
+    if not (isinstance(on, list) and isinstance(sequence, int) and isinstance(write, dict)):
+        raise TypeError(f"not a relay rule: {data!r}")
+    return RelayRule(
+        connection=str(data["connection"]),
+        on=frozenset(State(word) for word in on),
+        mailbox=None if mailbox is None else str(mailbox),
+        sequence=sequence,
+        write=write,
+    )

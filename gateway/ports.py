@@ -1,0 +1,468 @@
+"""Every seam of the gateway, as Protocols: what `flow` needs, and what `edge` and the adapters provide.
+
+Times are µs UTC unless a name says otherwise. A docstring says what is raised and whether cancelling is safe; what is not
+named is not raised. Errors are those of :mod:`gateway.errors`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from gateway.core.callback import Callback
+from gateway.core.jws import KeyRecord
+from gateway.core.mailbox import MailboxSpec, Role
+from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Problem, Reference, Submission
+from gateway.core.point import PointSpec, Reading, Snapshot, Value
+from gateway.core.relay import Relay
+from gateway.core.transaction import Event, State
+from gateway.core.verdict import Verdict
+
+
+# ---------------------------------------------------------------- a site's side
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What `confirm` needs to acknowledge one request; opaque to everybody but the session that made it."""
+
+    mailbox: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request that a site raised in a mailbox, complete and checked as a frame, not yet judged against the journal.
+
+    ``crc`` is the site's own, or ours over the same registers where it has none. ``fault`` is ``bad_crc`` when the block
+    stayed torn for three polls. ``acknowledged`` and ``result_seq`` are the site's ACK_SEQ and RESULT_SEQ as found.
+    ``raw`` is the block as read: registers, big-endian. ``seen_at`` is when the first frame that showed the new sequence
+    arrived, ``snapshot_at`` when the last register needed had been read.
+    """
+
+    mailbox: str
+    sequence: int
+    kind: int
+    crc: int
+    raw: bytes
+    snapshot: Snapshot
+    receipt: Receipt
+    acknowledged: int
+    result_seq: int
+    seen_at: int
+    snapshot_at: int
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxStatus:
+    """What a mailbox shows besides a request; sent after each connect and whenever one of the numbers changes."""
+
+    mailbox: str
+    request_seq: int
+    acknowledged: int
+    result_seq: int
+    result_acknowledged: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointWrite:
+    """Write an engineering value to a point with ``access: write``."""
+
+    point: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleWrite:
+    """Write a host-to-site register of a declared mailbox: a number, or the text of ``Role.TEXT``."""
+
+    mailbox: str
+    role: Role
+    value: int | str
+
+
+Write = PointWrite | RoleWrite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The request is on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The request is on disk as refused, for these reasons."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Nothing was stored; the site must keep its request."""
+
+
+class Session(Protocol):
+    """One live link to one connection of a site; it never reconnects by itself."""
+
+    async def read(self) -> Sequence[Reading | Request | MailboxStatus]:
+        """Wait for news; never empty. A request comes again until it is confirmed, and after each connect.
+
+        Safe to cancel: nothing read is lost to the next call.
+
+        Raises:
+            LinkLost: the link is gone; this session is finished.
+        """
+
+    async def confirm(self, receipt: Receipt, outcome: Committed | Refused | Busy) -> None:
+        """Tell the site that its request is durable (Committed, Refused), or nothing at all (Busy).
+
+        Raises:
+            LinkLost: whether the site was told is unknown; the request will be seen again.
+        """
+
+    async def write(self, steps: Sequence[Write]) -> None:
+        """Write in this order and return when every value was read back; safe to repeat.
+
+        Raises:
+            LinkLost: the outcome is unknown.
+            PointRejected: the site's system refused a step for good, or holds another value; later steps were not made.
+        """
+
+
+class Adapter(Protocol):
+    """One connection of one site; it knows its protocol and leaves reconnecting, retrying and back-off to the runtime."""
+
+    def connect(self) -> AbstractAsyncContextManager[Session]:
+        """Open a new session; entering raises LinkLost when the site cannot be reached, leaving closes the link."""
+
+
+class Clock(Protocol):
+    """The only source of wall time."""
+
+    def now(self) -> int:
+        """µs UTC."""
+
+
+class Entropy(Protocol):
+    """The only source of ids that must not repeat, and of jitter."""
+
+    def uuid(self) -> str:
+        """A fresh random UUID in its canonical text form."""
+
+    def jitter(self, spread: float) -> float:
+        """A factor in ``1 ± spread``, evenly distributed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What an adapter is given besides its configuration."""
+
+    clock: Clock
+    entropy: Entropy
+    event: Callable[..., None]  # telemetry.Telemetry.emit
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionConfig:
+    """One connection of a site as the adapter gets it: its own models, validated, and the generic point specs.
+
+    ``points`` holds only this connection's points, each as (generic spec, the adapter's own address model).
+    """
+
+    site: str
+    name: str
+    settings: BaseModel
+    points: Mapping[str, tuple[PointSpec, BaseModel]]
+    mailboxes: Mapping[str, MailboxSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSpec:
+    """What a protocol brings: found by the entry point ``smp_gateway.adapters``, so that anybody can add one.
+
+    ``connection_model`` and ``point_model`` are pydantic models (``extra="forbid"``) of the protocol's own YAML members.
+    ``mailbox_layouts`` names the mailbox layouts it can carry. ``build`` does no I/O.
+    """
+
+    protocol: str
+    connection_model: type[BaseModel]
+    point_model: type[BaseModel]
+    mailbox_layouts: frozenset[str]
+    build: Callable[[ConnectionConfig, Resources], Adapter]
+
+
+# ---------------------------------------------------------------- the journal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What a commit made of a draft.
+
+    ``existed`` is True when a message with this id was there already; then nothing was stored, and ``same`` says whether its
+    content is the same. ``submission`` is there when the message went to SENDING in the same commit; only then may, and
+    must, the caller send it. ``relays`` says whether something is now waiting to be written to the site.
+    """
+
+    message_id: str
+    state: State
+    existed: bool = False
+    same: bool = True
+    submission: Submission | None = None
+    relays: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A submission that could go out with a message: its id, bytes and first attempt."""
+
+    id: str
+    body: bytes
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of one attempt: the event it means, and the evidence.
+
+    ``answer`` is the reply as received (status line excluded), ``status`` its HTTP status or None, ``note`` a sentence
+    for the audit. ``due_at`` is when the reconciler should look at it next.
+    """
+
+    event: Event
+    signature: str | None = None
+    transaction_id: str | None = None
+    problems: tuple[Problem, ...] = ()
+    status: int | None = None
+    answer: bytes = b""
+    note: str = ""
+    due_at: int | None = None
+    hops: Hops = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A message after a commit that may have moved it; ``relays`` names the connections that now have something due.
+
+    ``moved`` is False when the commit only added evidence. ``applied_orphan`` is True when a callback that had come early
+    was matched and decided the state.
+    """
+
+    message_id: str
+    lane: Lane
+    state: State
+    moved: bool = True
+    relays: frozenset[str] = frozenset()
+    applied_orphan: bool = False
+
+
+class Disposition(StrEnum):
+    """What became of a callback."""
+
+    APPLIED = "applied"  # it decided a message
+    REPEATED = "repeated"  # a verdict was there already and says the same: kept, no transition
+    CONFLICT = "conflict"  # it contradicts what is known: kept, alarmed, no transition
+    ORPHAN = "orphan"  # nobody it belongs to yet: kept until its transaction id appears
+    OTHER = "other"  # another message type: kept and shown
+    QUARANTINED = "quarantined"  # validly signed, but stale or not readable: kept as evidence
+    DUPLICATE = "duplicate"  # the very bytes, already stored
+    REPLAYED = "replayed"  # a known jti with other bytes: not stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A validly signed callback as it came, for the journal."""
+
+    environment: str
+    participant: str
+    issuer: str
+    jti: str
+    body: bytes
+    signature: str
+    received_at: int
+    hops: Hops = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What became of a callback, and of the message it decided.
+
+    For DUPLICATE, ``first`` is the disposition of the first time, and ``note`` the note kept with it.
+    """
+
+    disposition: Disposition
+    changed: Changed | None = None
+    first: Disposition | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """Which messages `history` lists: newest first, at most ``limit``."""
+
+    environment: str | None = None
+    participant: str | None = None
+    site: str | None = None
+    state: State | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How many messages are in each state, and relays are pending."""
+
+    messages: Mapping[State, int]
+    relays: int
+
+
+class Journal(Protocol):
+    """The durable store. Each call is all or nothing, and on disk when it returns; `take` to `relayed` write.
+
+    Cancelling a call leaves it unknown whether it was stored; the next read tells. Every method may raise
+    ``JournalBroken``, after which the process must end.
+    """
+
+    async def append(self, draft: Draft, outgoing: Outgoing | None = None) -> Appended:
+        """Store a message with its mailbox position, reference value, relays and audit in one commit.
+
+        With ``outgoing`` and a free lane it goes to SENDING in the same commit.
+
+        Raises:
+            JournalFull: nothing was stored.
+        """
+
+    async def lanes(self) -> Sequence[Lane]:
+        """The lanes that have a message which could be sent now, oldest message first."""
+
+    async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
+        """The message of this lane to send next, or None; with its submission when that fell back to ACCEPTED before."""
+
+    async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
+        """Commit SENDING for an ACCEPTED head of a lane; None when it may not be sent (any more).
+
+        A submission that exists keeps its id and bytes and only gains ``outgoing.attempt``.
+        """
+
+    async def retake(self, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
+        """Commit SENDING for a submission in doubt (``Event.RESENT``); None when it is not in doubt any more."""
+
+    async def settle(self, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
+        """Store what became of an attempt; a callback that came before this transaction id is applied with it."""
+
+    async def resolve(
+        self, submission_id: str, event: Event, *, verdict: Verdict | None, transaction_id: str | None, due_at: int | None, note: str
+    ) -> Changed:
+        """Store what the reconciler found out; an event the state does not know is kept as evidence only."""
+
+    async def postpone(self, submission_id: str, due_at: int) -> None:
+        """Set when the reconciler looks at a submission next, and count the poll."""
+
+    async def overdue(self, now: int) -> tuple[Sequence[Submission], int | None]:
+        """The submissions in doubt or awaiting whose time has come, and when the next one's comes."""
+
+    async def expire(self, now: int) -> Sequence[Changed]:
+        """End as EXPIRED every message in ACCEPTED or WAITING whose not-after has passed."""
+
+    async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
+        """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined."""
+
+    async def position(self, site: str, mailbox: str) -> MailboxPosition | None:
+        """How far a mailbox was read, or None when it never was."""
+
+    async def set_position(self, site: str, mailbox: str, position: MailboxPosition) -> None:
+        """Move a mailbox without a message: a baseline, or an alarmed row of the restart table."""
+
+    async def reference(self, lane: Lane) -> Reference | None:
+        """The reference value of a change trigger, or None when there is none."""
+
+    async def set_reference(self, lane: Lane, reference: Reference) -> None:
+        """Store a baseline that fires nothing."""
+
+    async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
+        """The oldest pending relay of this connection and its message, or None."""
+
+    async def number_relay(self, relay_id: int, found: int) -> Relay:
+        """Fix the result sequence of a mailbox relay that has none, continuing from the one found at the site."""
+
+    async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
+        """Mark a relay as read back at the site, or, with a problem, as refused by the site for good."""
+
+    def note(self, message_id: str, hop: Hop, at: int) -> None:
+        """Remember a hop with the next commit, whatever that is; lost if the process dies before."""
+
+    async def message(self, message_id: str) -> Message | None:
+        """One message, or None."""
+
+    async def history(self, which: MessageFilter) -> Sequence[Message]:
+        """Messages, newest first."""
+
+    async def depth(self) -> Depth:
+        """Counts for health and metrics."""
+
+
+# ---------------------------------------------------------------- the SMP's side
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What one HTTP attempt brought.
+
+    ``handed_over`` is False only when no byte of the request can have reached the SMP (DNS, connect, TLS, waiting for a
+    connection). ``status`` is None when no readable answer came, and ``failure`` then says why. ``retry_after`` is in
+    seconds. ``sent_at`` is when the last byte of the request was written.
+    """
+
+    handed_over: bool
+    status: int | None = None
+    body: bytes = b""
+    retry_after: float | None = None
+    failure: str = ""
+    sent_at: int | None = None
+    answered_at: int | None = None
+
+
+class Transport(Protocol):
+    """One environment of the SMP, for one participant. One call is one attempt; it never raises for the network."""
+
+    async def submit(self, path: str, body: bytes, signature: str, message_id: str, token: str) -> Reply:
+        """POST a signed payload; cancelling leaves it unknown whether the SMP has it."""
+
+    async def login(self, username: str, password: str) -> Reply:
+        """POST the login; safe to cancel."""
+
+
+class Signer(Protocol):
+    """One private key for one purpose."""
+
+    @property
+    def key_id(self) -> str:
+        """The ``kid`` of the protected header."""
+
+    @property
+    def algorithm(self) -> str:
+        """The JWS ``alg``, such as ES256."""
+
+    def sign(self, data: bytes) -> bytes:
+        """The raw JWS signature (RFC 7518: for ES256 r and s, 32 bytes each)."""
+
+
+class KeyRing(Protocol):
+    """The public keys we trust; the record, never the header, says algorithm, issuer and purpose."""
+
+    def find(self, key_id: str) -> KeyRecord | None:
+        """The key of this id, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackReply:
+    """What the callback server answers."""
+
+    status: int
+    body: Mapping[str, Any]
+    retry_after: int | None = None
+
+
+# (participant of the path, body bytes, signature header or None, time of the body's last byte) -> reply
+CallbackHandler = Callable[[str, bytes, str | None, int], Awaitable[CallbackReply]]

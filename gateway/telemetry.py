@@ -1,0 +1,141 @@
+"""Named events: one call is one structured log line and one metric.
+
+Rules
+-----
+* Every event is a row of :data:`EVENTS`; emitting a name that is not there is a programming error and raises KeyError.
+* Names are ``noun_verb`` or ``noun_verb_failed``. Labels are bounded words (site, state, code); whatever is unbounded
+  (ids, addresses, sentences) goes into the log line only.
+* A failure is logged when it begins and when it ends, not at each repetition: that is the caller's duty.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.core.message import Hop
+
+PREFIX = "smp_gateway"
+# Log-spaced from 100 µs (one commit) to 5 min (the verdict deadline).
+HOP_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """How one event shows: its log level, and the labels that its counter keeps."""
+
+    level: str
+    labels: tuple[str, ...] = ()
+
+
+EVENTS: Mapping[str, EventSpec] = {
+    # process
+    "gateway_started": EventSpec("info"),
+    "gateway_stopped": EventSpec("info"),
+    "clock_behind": EventSpec("error"),
+    # sites
+    "site_connected": EventSpec("info", ("site", "connection")),
+    "site_lost": EventSpec("warning", ("site", "connection")),
+    "site_faulted": EventSpec("error", ("site",)),
+    "site_recovered": EventSpec("info", ("site",)),
+    "point_read_failed": EventSpec("warning", ("site", "connection")),
+    "point_read_recovered": EventSpec("info", ("site", "connection")),
+    "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),
+    # messages
+    "message_accepted": EventSpec("info", ("site", "message")),
+    "message_refused": EventSpec("warning", ("site", "message", "code")),
+    "message_repeated": EventSpec("info", ("site", "message")),
+    "message_conflicted": EventSpec("error", ("site", "message")),
+    "message_moved": EventSpec("info", ("site", "message", "state")),
+    "intake_paused": EventSpec("error", ("site",)),
+    # the SMP
+    "submission_answered": EventSpec("info", ("environment", "status")),
+    "submission_failed": EventSpec("warning", ("environment", "code")),
+    "submission_resent": EventSpec("warning", ("environment",)),
+    "status_polled": EventSpec("info", ("environment", "outcome")),
+    "login_succeeded": EventSpec("info", ("participant",)),
+    "login_failed": EventSpec("warning", ("participant",)),
+    "participant_held": EventSpec("error", ("participant",)),
+    "participant_released": EventSpec("info", ("participant",)),
+    "endpoint_held": EventSpec("error", ("participant", "kind")),
+    "smp_unreachable": EventSpec("warning", ("environment",)),
+    "smp_reachable": EventSpec("info", ("environment",)),
+    "clock_skewed": EventSpec("warning", ("environment",)),
+    # callbacks
+    "callback_received": EventSpec("info", ("participant", "disposition")),
+    "callback_refused": EventSpec("warning", ("code",)),
+    "callback_conflicted": EventSpec("error", ("participant",)),
+    # relays
+    "relay_delivered": EventSpec("info", ("site", "state")),
+    "relay_refused": EventSpec("error", ("site",)),
+    # the journal
+    "journal_opened": EventSpec("info"),
+    "journal_full": EventSpec("error"),
+    "journal_broken": EventSpec("critical"),
+    "handler_faulted": EventSpec("error", ("listener",)),
+}
+
+
+class Telemetry:
+    """Counts and logs; one per process, passed to everything that has something to tell."""
+
+    def __init__(self, *, console: bool = False, stream: TextIO | None = None, level: str = "info") -> None:
+        self.registry = CollectorRegistry()
+        self._log = _logger(stream or sys.stderr, console=console, level=level)
+        self._counters = {
+            name: Counter(f"{PREFIX}_{name}_total", f"Times that {name.replace('_', ' ')}", spec.labels, registry=self.registry)
+            for name, spec in EVENTS.items()
+        }
+        self._hops = Histogram(
+            f"{PREFIX}_hop_seconds",
+            "Seconds from the start of a message's way (uplink: seen, downlink: called_back) to each hop",
+            ("hop",),
+            buckets=HOP_BUCKETS,
+            registry=self.registry,
+        )
+        self._messages = Gauge(f"{PREFIX}_messages", "Messages in each state", ("state",), registry=self.registry)
+        self._relays = Gauge(f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry)
+
+    def emit(self, name: str, **fields: object) -> None:
+        """Tell of one event: ``fields`` must hold the labels of its row, and may hold anything else for the log."""
+        spec = EVENTS[name]
+        counter = self._counters[name]
+        (counter.labels(*(str(fields[label]) for label in spec.labels)) if spec.labels else counter).inc()
+        getattr(self._log, spec.level)(name, **fields)
+
+    def hop(self, hop: Hop, seconds: float) -> None:
+        """Record how long after the start of its way a message reached a hop."""
+        self._hops.labels(hop.value).observe(max(seconds, 0.0))
+
+    def depth(self, messages: Mapping[str, int], relays: int) -> None:
+        """Set the gauges of what the journal holds."""
+        for state, count in messages.items():
+            self._messages.labels(state).set(count)
+        self._relays.set(relays)
+
+    def exposition(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def _logger(stream: TextIO, *, console: bool, level: str) -> structlog.typing.FilteringBoundLogger:
+    """Write JSON lines, or coloured lines for people, without any global configuration."""
+    render: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer()
+    )
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+    )
+    return logger
