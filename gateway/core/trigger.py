@@ -1,0 +1,70 @@
+"""Change triggers: when a point's value is news, judged against the value of the last committed message.
+
+Rules (assurance.md, "Change triggers")
+---------------------------------------
+* Only good readings count: a bad or missing one is never a change, nor is the return to the old value after it.
+* The reference lives in the journal and moves in the commit of the message it caused, so a restart repeats nothing.
+* Without a reference the first good value is the baseline and fires nothing, unless the trigger says ``initial``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gateway.core.mapping import ChangeTrigger
+from gateway.core.message import Reference
+from gateway.core.point import Quality, Reading, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fire:
+    """Make the message, and commit this reference with it."""
+
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """Store this reference; no message."""
+
+    reference: Reference
+
+
+def observe(trigger: ChangeTrigger, reference: Reference | None, reading: Reading) -> Fire | Baseline | None:
+    """Judge one reading; None when it is no news."""
+    if reading.point != trigger.point or reading.quality is not Quality.GOOD or reading.value is None:
+        return None
+    text = text_of(reading.value)
+    if reference is None:
+        return _first(text, initial=trigger.initial)
+    if reference.value == text:
+        return None
+    return Fire(reference=Reference(value=text, counter=reference.counter + 1))
+
+
+def intake_key(reference: Reference) -> str:
+    """Name the message that a :class:`Fire` makes: the counter is committed with it, so no two share a key."""
+    return f"change:{reference.counter}"
+
+
+def text_of(value: Value) -> str:
+    """One text per value, so that 0.10 and 0.1 (a scale was edited) are no change."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    return _decimal_text(value)
+
+
+def _first(text: str, *, initial: bool) -> Fire | Baseline:
+    if initial:
+        return Fire(reference=Reference(value=text, counter=1))
+    return Baseline(reference=Reference(value=text, counter=0))
+
+
+def _decimal_text(value: Decimal) -> str:
+    if not value:  # -0 is 0
+        return "0"
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
