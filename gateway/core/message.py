@@ -89,7 +89,11 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxPosition:
-    """How far one mailbox was read and answered; ``generation`` counts from 1, ``result_seq`` is None before the first."""
+    """How far one mailbox was read and answered; ``generation`` counts from 1.
+
+    ``sequence`` 0 means that the site showed 0 in this generation. ``result_seq`` is the last result given; None, where
+    a position is stored, leaves the journal's own counter as it is.
+    """
 
     generation: int
     sequence: int
