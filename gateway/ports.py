@@ -1,7 +1,7 @@
 """Every seam of the gateway, as Protocols: what `flow` needs, and what `edge` and the adapters provide.
 
-Times are µs UTC unless a name says otherwise. A docstring says what is raised and whether cancelling is safe; what is not
-named is not raised. Errors are those of :mod:`gateway.errors`.
+Times are µs UTC unless a name says otherwise. A docstring says what is raised and whether cancelling is safe; what is
+not named is not raised. Errors are those of :mod:`gateway.errors`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from pydantic import BaseModel
 from gateway.core.callback import Callback
 from gateway.core.jws import KeyRecord
 from gateway.core.mailbox import MailboxSpec, Role
-from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Problem, Reference, Submission
+from gateway.core.message import (
+    Attempt,
+    Draft,
+    Hop,
+    Hops,
+    Lane,
+    MailboxPosition,
+    Message,
+    Problem,
+    Reference,
+    Submission,
+)
 from gateway.core.point import PointSpec, Reading, Snapshot, Value
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event, State
@@ -38,10 +49,10 @@ class Receipt:
 class Request:
     """A request that a site raised in a mailbox, complete and checked as a frame, not yet judged against the journal.
 
-    ``crc`` is the site's own, or ours over the same registers where it has none. ``fault`` is ``bad_crc`` when the block
-    stayed torn for three polls. ``acknowledged`` and ``result_seq`` are the site's ACK_SEQ and RESULT_SEQ as found.
-    ``raw`` is the block as read: registers, big-endian. ``seen_at`` is when the first frame that showed the new sequence
-    arrived, ``snapshot_at`` when the last register needed had been read.
+    ``crc`` is the site's own, or ours over the same registers where it has none. ``fault`` is ``bad_crc`` when the
+    block stayed torn for three polls. ``acknowledged`` and ``result_seq`` are the site's ACK_SEQ and RESULT_SEQ as
+    found. ``raw`` is the block as read: registers, big-endian. ``seen_at`` is when the first frame that showed the
+    new sequence arrived, ``snapshot_at`` when the last register needed had been read.
     """
 
     mailbox: str
@@ -136,7 +147,7 @@ class Session(Protocol):
 
 
 class Adapter(Protocol):
-    """One connection of one site; it knows its protocol and leaves reconnecting, retrying and back-off to the runtime."""
+    """One connection of one site: it knows its protocol; reconnecting, retrying and back-off are the runtime's."""
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a new session; entering raises LinkLost when the site cannot be reached, leaving closes the link."""
@@ -187,8 +198,8 @@ class ConnectionConfig:
 class AdapterSpec:
     """What a protocol brings: found by the entry point ``smp_gateway.adapters``, so that anybody can add one.
 
-    ``connection_model`` and ``point_model`` are pydantic models (``extra="forbid"``) of the protocol's own YAML members.
-    ``mailbox_layouts`` names the mailbox layouts it can carry. ``build`` does no I/O.
+    ``connection_model`` and ``point_model`` are pydantic models (``extra="forbid"``) of the protocol's own YAML
+    members. ``mailbox_layouts`` names the mailbox layouts it can carry. ``build`` does no I/O.
     """
 
     protocol: str
@@ -203,9 +214,9 @@ class AdapterSpec:
 class Appended:
     """What a commit made of a draft.
 
-    ``existed`` is True when a message with this id was there already; then nothing was stored, and ``same`` says whether its
-    content is the same. ``submission`` is there when the message went to SENDING in the same commit; only then may, and
-    must, the caller send it. ``relays`` says whether something is now waiting to be written to the site.
+    ``existed`` is True when a message with this id was there already; then nothing was stored, and ``same`` says
+    whether its content is the same. ``submission`` is there when the message went to SENDING in the same commit; only
+    then may, and must, the caller send it. ``relays`` says whether something is now waiting to be written to the site.
     """
 
     message_id: str
@@ -248,8 +259,8 @@ class Settlement:
 class Changed:
     """A message after a commit that may have moved it; ``relays`` names the connections that now have something due.
 
-    ``moved`` is False when the commit only added evidence. ``applied_orphan`` is True when a callback that had come early
-    was matched and decided the state.
+    ``moved`` is False when the commit only added evidence. ``applied_orphan`` is True when a callback that had come
+    early was matched and decided the state.
     """
 
     message_id: str
@@ -339,7 +350,7 @@ class Journal(Protocol):
         """The lanes that have a message which could be sent now, oldest message first."""
 
     async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
-        """The message of this lane to send next, or None; with its submission when that fell back to ACCEPTED before."""
+        """The message of this lane to send next, or None; with its submission when that fell back to ACCEPTED."""
 
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
         """Commit SENDING for an ACCEPTED head of a lane; None when it may not be sent (any more).
@@ -354,7 +365,14 @@ class Journal(Protocol):
         """Store what became of an attempt; a callback that came before this transaction id is applied with it."""
 
     async def resolve(
-        self, submission_id: str, event: Event, *, verdict: Verdict | None, transaction_id: str | None, due_at: int | None, note: str
+        self,
+        submission_id: str,
+        event: Event,
+        *,
+        verdict: Verdict | None,
+        transaction_id: str | None,
+        due_at: int | None,
+        note: str,
     ) -> Changed:
         """Store what the reconciler found out; an event the state does not know is kept as evidence only."""
 
@@ -409,8 +427,8 @@ class Journal(Protocol):
 class Reply:
     """What one HTTP attempt brought.
 
-    ``handed_over`` is False only when no byte of the request can have reached the SMP (DNS, connect, TLS, waiting for a
-    connection). ``status`` is None when no readable answer came, and ``failure`` then says why. ``retry_after`` is in
+    ``handed_over`` is False only when no byte can have reached the SMP (DNS, connect, TLS, waiting for a connection).
+    ``status`` is None when no readable answer came, and ``failure`` then says why. ``retry_after`` is in
     seconds. ``sent_at`` is when the last byte of the request was written.
     """
 

@@ -89,7 +89,9 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._log = _logger(stream or sys.stderr, console=console, level=level)
         self._counters = {
-            name: Counter(f"{PREFIX}_{name}_total", f"Times that {name.replace('_', ' ')}", spec.labels, registry=self.registry)
+            name: Counter(
+                f"{PREFIX}_{name}_total", f"Times that {name.replace('_', ' ')}", spec.labels, registry=self.registry
+            )
             for name, spec in EVENTS.items()
         }
         self._hops = Histogram(
@@ -100,7 +102,9 @@ class Telemetry:
             registry=self.registry,
         )
         self._messages = Gauge(f"{PREFIX}_messages", "Messages in each state", ("state",), registry=self.registry)
-        self._relays = Gauge(f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry)
+        self._relays = Gauge(
+            f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry
+        )
 
     def emit(self, name: str, **fields: object) -> None:
         """Tell of one event: ``fields`` must hold the labels of its row, and may hold anything else for the log."""

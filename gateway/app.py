@@ -1,0 +1,289 @@
+"""The composition root: the only module that knows every concrete part and how they nest.
+
+Lifecycle is nesting: journal and SMP clients outermost; inside, the sender, which drains when it is left; inside that
+the callback server, the reconciler, the accounts and one runtime per site. Leaving unwinds in the reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from gateway.core.profile import Pipeline
+from gateway.edge.callbacks import CallbackRoute, callback_server
+from gateway.edge.clock import SystemClock, SystemEntropy
+from gateway.edge.health import Readiness, health_server
+from gateway.edge.journal.reader import JournalReader
+from gateway.edge.journal.sqlite import SqliteJournal
+from gateway.edge.keys import JwksKeyRing, PemSigner
+from gateway.edge.smp import smp_client
+from gateway.edge.tls import client_context, server_context
+from gateway.errors import JournalBroken
+from gateway.flow.account import Account, Identity
+from gateway.flow.gate import Gate
+from gateway.flow.receiver import Receiver
+from gateway.flow.reconciler import Reconciler
+from gateway.flow.sender import Sender
+from gateway.flow.signals import Signals
+from gateway.flow.site import SiteRuntime
+from gateway.flow.uplink import Services
+from gateway.ports import AdapterSpec, Clock, Entropy, Journal, MessageFilter, Resources, Transport
+from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
+from gateway.settings.secrets import SecretRef, read_secret, secret_path
+from gateway.telemetry import Telemetry
+
+
+def adapters() -> dict[str, AdapterSpec]:
+    """Every installed adapter by protocol, found by the entry point ``smp_gateway.adapters``."""
+    found = (point.load() for point in entry_points(group="smp_gateway.adapters"))
+    return {spec.protocol: spec for spec in found}
+
+
+def open_reader(path: Path) -> JournalReader:
+    """Read a journal beside a running gateway.
+
+    Raises:
+        JournalError: there is no journal of ours at this path.
+    """
+    return JournalReader(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway: what its surroundings may look at."""
+
+    journal: Journal
+    callback_port: int
+    health_port: int
+
+
+@asynccontextmanager
+async def gateway(
+    configuration: Configuration,
+    *,
+    environ: Mapping[str, str],
+    telemetry: Telemetry,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> AsyncIterator[Gateway]:
+    """Run a gateway until left.
+
+    Raises:
+        SecretError: a key, password or certificate is missing or unusable; nothing was started.
+        JournalError: the journal is locked, foreign or broken.
+    """
+    parts = _Parts(configuration, environ, telemetry, clock or SystemClock(), entropy or SystemEntropy())
+    state = _State()
+    async with AsyncExitStack() as stack:
+        journal = await stack.enter_async_context(
+            SqliteJournal.open(
+                configuration.journal,
+                clock=parts.clock,
+                pipeline_after_verdict={
+                    name: smp.profile.pipeline is Pipeline.AFTER_VERDICT
+                    for name, smp in configuration.environments.items()
+                },
+                event=telemetry.emit,
+            )
+        )
+        state.newest = max((message.updated_at for message in await journal.history(MessageFilter(limit=1))), default=0)
+        health_port = await stack.enter_async_context(parts.health(journal, state))
+        state.accounts = accounts = await parts.accounts(stack)
+        signals = Signals()
+        sender = Sender(
+            journal,
+            accounts,
+            signals=signals,
+            clock=parts.clock,
+            entropy=parts.entropy,
+            telemetry=telemetry,
+        )
+        receiver = Receiver(journal, accounts, signals=signals, clock=parts.clock, telemetry=telemetry)
+        reconciler = Reconciler(
+            journal,
+            accounts,
+            sender=sender,
+            signals=signals,
+            clock=parts.clock,
+            entropy=parts.entropy,
+            telemetry=telemetry,
+        )
+        services = Services(journal=journal, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
+        state.sites = parts.sites(services)
+        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await stack.enter_async_context(sender.running())
+        callback_port = await stack.enter_async_context(parts.callbacks(receiver, broken))
+        start = await stack.enter_async_context(_background())
+        start(_failure(broken), "journal watch")
+        start(journal.integrity(), "journal integrity")
+        start(reconciler.run(), "reconciler")
+        for account in accounts.values():
+            start(account.run(), f"account {account.identity.participant}")
+        for site in state.sites:
+            start(site.run(), f"site {site.site.site}")
+        telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))
+        state.phase = None
+        try:
+            yield Gateway(journal=journal, callback_port=callback_port, health_port=health_port)
+        finally:
+            state.phase = "draining"
+    telemetry.emit("gateway_stopped")
+
+
+@dataclass(slots=True)
+class _State:
+    """What `/readyz` looks at: ``phase`` is the reason for not being ready, None while running."""
+
+    phase: str | None = "starting"
+    newest: int = 0
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    sites: Sequence[SiteRuntime] = ()
+
+    def readiness(self, now: int) -> Readiness:
+        reasons = [self.phase] if self.phase is not None else []
+        if now < self.newest:
+            reasons.append(f"clock: {(self.newest - now) / 1_000_000:.0f} s behind the newest row of the journal")
+        held = [f"participant {a.identity.participant}: held, {a.held}" for a in self.accounts.values() if a.held]
+        away = {f"SMP {a.identity.environment}: not reachable" for a in self.accounts.values() if a.gate.unreachable}
+        down = [line for site in self.sites for line in site.degraded]
+        return Readiness(reasons=tuple(reasons), degraded=(*sorted(away), *held, *down))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Builds the concrete parts from the configuration."""
+
+    configuration: Configuration
+    environ: Mapping[str, str]
+    telemetry: Telemetry
+    clock: Clock
+    entropy: Entropy
+
+    def secret(self, reference: SecretRef) -> bytes:
+        return read_secret(reference, environ=self.environ)
+
+    async def accounts(self, stack: AsyncExitStack) -> dict[str, Account]:
+        """One account per participant; participants of one environment share its connections, keys and gate."""
+        built: dict[str, Account] = {}
+        for name, smp in self.configuration.environments.items():
+            members = [p for p in self.configuration.participants.values() if p.environment == name]
+            if not members:
+                continue
+            tls = client_context(self.secret(smp.ca) if smp.ca is not None else None)
+            transport = await stack.enter_async_context(smp_client(smp.base_url, smp.profile, tls, self.clock))
+            keys = JwksKeyRing(self.secret(smp.callback_keys), issuer=name)
+            gate = Gate(name, self.entropy, self.telemetry.emit)
+            for member in members:
+                built[member.participant] = self._account(member, smp, transport, keys, gate)
+        return built
+
+    def _account(
+        self, member: Participant, smp: SmpEnvironment, transport: Transport, keys: JwksKeyRing, gate: Gate
+    ) -> Account:
+        path = smp.profile.paths.callback.replace("{participant}", member.participant)
+        return Account(
+            Identity(
+                participant=member.participant,
+                environment=member.environment,
+                profile=smp.profile,
+                base_url=smp.base_url,
+                callback_audience=self.configuration.callbacks.public_url + path,
+                username=member.username,
+                password=self.secret(member.password).decode("utf-8").rstrip("\r\n"),
+            ),
+            transport=transport,
+            signer=PemSigner(self.secret(member.signing_key), key_id=member.key_id, algorithm=member.algorithm),
+            callback_keys=keys,
+            gate=gate,
+            clock=self.clock,
+            entropy=self.entropy,
+            event=self.telemetry.emit,
+        )
+
+    def sites(self, services: Services) -> list[SiteRuntime]:
+        """One runtime per site, each connection with the adapter of its protocol."""
+        specs = adapters()
+        resources = Resources(clock=self.clock, entropy=self.entropy, event=self.telemetry.emit)
+        return [
+            SiteRuntime(
+                site,
+                self.configuration.environments[site.environment].profile,
+                {name: specs[link.protocol].build(link.config, resources) for name, link in site.connections.items()},
+                services=services,
+                entropy=self.entropy,
+            )
+            for site in self.configuration.sites.values()
+        ]
+
+    @asynccontextmanager
+    async def callbacks(self, receiver: Receiver, broken: asyncio.Future[None]) -> AsyncIterator[int]:
+        """The listener that the SMP calls."""
+        here = self.configuration.callbacks
+        tls = server_context(
+            secret_path(here.certificate, environ=self.environ), secret_path(here.key, environ=self.environ)
+        )
+
+        def report(error: JournalBroken) -> None:
+            if not broken.done():
+                broken.set_exception(error)
+
+        routes = [
+            CallbackRoute(
+                path=smp.profile.paths.callback,
+                signature_header=smp.profile.headers.signature,
+                size_limit=smp.profile.limits.callback_bytes,
+            )
+            for smp in self.configuration.environments.values()
+        ]
+        async with callback_server(
+            here.listen.host,
+            here.listen.port,
+            tls,
+            routes=routes,
+            handler=receiver.receive,
+            clock=self.clock,
+            event=self.telemetry.emit,
+            broken=report,
+        ) as port:
+            yield port
+
+    @asynccontextmanager
+    async def health(self, journal: Journal, state: _State) -> AsyncIterator[int]:
+        """The supervisor's and Prometheus' listener."""
+
+        def readiness() -> Readiness:
+            return state.readiness(self.clock.now())
+
+        async def metrics() -> bytes:
+            depth = await journal.depth()
+            self.telemetry.depth(depth.messages, depth.relays)
+            return self.telemetry.exposition()
+
+        here = self.configuration.health
+        async with health_server(here.host, here.port, readiness=readiness, metrics=metrics) as port:
+            yield port
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[object, object, None], str], None]]:
+    """Run tasks beside the body until it is left; the first that fails ends the body."""
+    async with asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(work: Coroutine[object, object, None], name: str) -> None:
+            tasks.append(group.create_task(work, name=name))
+
+        try:
+            yield start
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _failure(broken: asyncio.Future[None]) -> None:
+    """Wait for the journal to break somewhere outside of our tasks; then end them all."""
+    await broken

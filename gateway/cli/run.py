@@ -1,0 +1,65 @@
+"""`smp-gateway run`: the gateway itself, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from gateway.app import gateway
+from gateway.cli.configured import ConfigPath, StateFolder, fail, load
+from gateway.errors import GatewayError
+from gateway.settings.configuration import Configuration
+from gateway.telemetry import Telemetry
+
+
+def run(
+    path: ConfigPath,
+    state: StateFolder = None,
+    *,
+    console: Annotated[bool, typer.Option("--console", help="Log lines for people instead of JSON.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the gateway until it is told to end (SIGTERM, Ctrl-C); it then finishes what is under way."""
+    configuration = load(path, state)
+    for warning in configuration.warnings:
+        typer.echo(str(warning), err=True)
+    telemetry = Telemetry(console=console, level=log_level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            runner.run(_until_told(configuration, telemetry))
+        except* GatewayError as group:
+            raise fail(_first(group)) from None
+        except* OSError as group:  # a listener's address is taken or not ours
+            typer.echo(f"smp-gateway: {group.exceptions[0]}", err=True)
+            raise typer.Exit(3) from None
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where it is installed, which it is on every platform it exists for."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional: Windows has none
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _until_told(configuration: Configuration, telemetry: Telemetry) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with gateway(configuration, environ=os.environ, telemetry=telemetry):
+        await told.wait()
+
+
+def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, GatewayError):
+        raise TypeError(error)
+    return error

@@ -1,0 +1,90 @@
+"""What to do with a submission in doubt or awaiting its verdict, given what the SMP just said of it.
+
+Rules (assurance.md section 1)
+------------------------------
+* A doubt is resolved by what the SMP knows; it is sent again only where that cannot make a second effect: the SMP
+  de-duplicates this kind, or it says "unknown" after the request's time-out and its own processing time have both
+  passed.
+* Past the doubt deadline, or the verdict limit, people decide: ESCALATED. A late callback still wins.
+* Polls grow from a short to a long pause; the jitter is the caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.answer import FindingKind, StatusFinding
+from gateway.core.message import Submission
+from gateway.core.profile import Profile
+from gateway.core.transaction import Event, State
+from gateway.core.verdict import Verdict
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What to do: record ``event``, or send again, or (neither) look again after ``pause`` µs."""
+
+    event: Event | None = None
+    verdict: Verdict | None = None
+    transaction_id: str | None = None
+    resend: bool = False
+    pause: int = 0
+    note: str = ""
+
+
+def decide(profile: Profile, submission: Submission, finding: StatusFinding | None, now: int) -> Step:
+    """Choose the next step; ``finding`` is None when the SMP could not be asked."""
+    if finding is not None and finding.kind is FindingKind.VERDICT and finding.verdict is not None:
+        return Step(
+            event=finding.verdict.event,
+            verdict=finding.verdict,
+            transaction_id=finding.transaction_id,
+            note=finding.note,
+        )
+    if submission.state is State.IN_DOUBT:
+        return _doubted(profile, submission, finding, now)
+    return _awaited(profile, submission, now)
+
+
+def can_ask(profile: Profile, submission: Submission) -> bool:
+    """Whether a status call can name this submission at all."""
+    return submission.transaction_id is not None or profile.capabilities.status_by_submission
+
+
+def poll_pause(profile: Profile, polls: int) -> int:
+    """µs to the next look: doubling from the profile's first pause to its longest."""
+    first, longest = profile.timings.poll_first_us, profile.timings.poll_longest_us
+    return min(first << min(polls, 20), longest)
+
+
+def _doubted(profile: Profile, submission: Submission, finding: StatusFinding | None, now: int) -> Step:
+    if finding is not None and finding.kind is FindingKind.PENDING:
+        return Step(
+            event=Event.FOUND_PENDING,
+            transaction_id=finding.transaction_id,
+            pause=poll_pause(profile, 0),
+            note="the SMP has it and is still working on it",
+        )
+    since = submission.doubt_since if submission.doubt_since is not None else now
+    if now - since >= profile.timings.doubt_deadline_us:
+        return Step(event=Event.DOUBT_DEADLINE, note="the doubt could not be resolved before its deadline")
+    unknown = finding is not None and finding.kind is FindingKind.UNKNOWN
+    deduplicated = profile.capabilities.deduplicates_kind(submission.kind)
+    asked_in_vain = unknown or not can_ask(profile, submission)
+    if deduplicated and asked_in_vain:
+        return Step(resend=True, note="the SMP de-duplicates: the same id and bytes go again")
+    if unknown and now - since >= profile.timings.settle_us:
+        return Step(resend=True, note="the SMP does not know it, and every request of ours has long ended")
+    return Step(pause=poll_pause(profile, submission.polls))
+
+
+def _awaited(profile: Profile, submission: Submission, now: int) -> Step:
+    since = submission.awaiting_since if submission.awaiting_since is not None else now
+    if now - since >= profile.timings.verdict_limit_us:
+        return Step(event=Event.VERDICT_LIMIT, note="no verdict came within the limit")
+    pause = poll_pause(profile, submission.polls)
+    if now - since >= profile.timings.verdict_deadline_us:
+        pause = profile.timings.poll_first_us
+    return Step(pause=pause)

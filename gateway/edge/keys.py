@@ -1,0 +1,66 @@
+"""Private keys for signing and the SMP's public keys for verifying, read from PEM and JWKS bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jwt.algorithms
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from gateway.core import jws
+from gateway.errors import SecretError, SignatureRefused, StrictJsonError
+
+_KEY_TYPES: Mapping[str, type] = {
+    "ES256": EllipticCurvePrivateKey,
+    "PS256": RSAPrivateKey,
+    "RS256": RSAPrivateKey,
+    "EdDSA": Ed25519PrivateKey,
+}
+
+
+class PemSigner:
+    """A private key from a PKCS#8 PEM, bound to one algorithm and key id."""
+
+    def __init__(self, pem: bytes, *, key_id: str, algorithm: str) -> None:
+        """Read the key.
+
+        Raises:
+            SecretError: not a private key, or not one of this algorithm; the message holds nothing of the key.
+        """
+        self.key_id = key_id
+        self.algorithm = algorithm
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise SecretError(f"signing key {key_id} is not an unencrypted PEM private key") from error
+        if not isinstance(key, _KEY_TYPES[algorithm]):
+            raise SecretError(f"signing key {key_id} is a {type(key).__name__}, which does not sign {algorithm}")
+        self._key = key
+        self._algorithm = jwt.algorithms.get_default_algorithms()[algorithm]
+
+    def sign(self, data: bytes) -> bytes:
+        """The raw JWS signature (RFC 7518 section 3)."""
+        return self._algorithm.sign(data, self._key)
+
+
+class JwksKeyRing:
+    """The SMP's public keys of one environment, from its JWKS document."""
+
+    def __init__(self, document: bytes, *, issuer: str) -> None:
+        """Read the keys.
+
+        Raises:
+            SecretError: the document is not a JWKS with keys that we may use.
+        """
+        try:
+            self._keys = jws.read_jwks(document, issuer, "callback")
+        except (SignatureRefused, StrictJsonError) as error:
+            raise SecretError(f"the callback keys of {issuer} are not a usable JWKS: {error}") from error
+
+    def find(self, key_id: str) -> jws.KeyRecord | None:
+        """The key of this id, or None."""
+        return self._keys.get(key_id)

@@ -1,0 +1,138 @@
+"""The HTTP client towards one environment of the SMP.
+
+Rules
+-----
+* One call is one attempt: no retries and no redirects of the library's own; what follows is decided in `core`.
+* Nothing is raised for the network: a Reply says what is known. `handed_over` is False only before a connection was
+  there to write to; a kept-alive connection that breaks is handed over, because the SMP may have read the request.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+
+import aiohttp
+
+from gateway.core import codec
+from gateway.core.profile import Profile
+from gateway.ports import Clock, Reply
+
+_KEEP_ALIVE_S = 55.0  # below the 60 s after which common proxies close an idle connection
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What is known of one attempt's way to the wire."""
+
+    handed_over: bool = False
+    sent_at: int | None = None
+
+
+@asynccontextmanager
+async def smp_client(base_url: str, profile: Profile, tls: ssl.SSLContext, clock: Clock) -> AsyncIterator[SmpClient]:
+    """Open the connection pool of one environment; leaving closes it."""
+    tracing = aiohttp.TraceConfig(trace_config_ctx_factory=lambda trace_request_ctx: trace_request_ctx or _Trace())
+
+    async def connected(_session: aiohttp.ClientSession, ctx: SimpleNamespace | _Trace, _params: object) -> None:
+        if isinstance(ctx, _Trace):
+            ctx.handed_over = True
+
+    async def written(_session: aiohttp.ClientSession, ctx: SimpleNamespace | _Trace, _params: object) -> None:
+        if isinstance(ctx, _Trace):
+            ctx.sent_at = clock.now()
+
+    tracing.on_connection_create_end.append(connected)
+    tracing.on_connection_reuseconn.append(connected)
+    tracing.on_request_chunk_sent.append(written)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls, limit=100, keepalive_timeout=_KEEP_ALIVE_S),
+        trace_configs=[tracing],
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        raise_for_status=False,
+        skip_auto_headers=("User-Agent", "Accept-Encoding"),
+    ) as session:
+        yield SmpClient(session, base_url, profile, clock)
+
+
+class SmpClient:
+    """One environment of the SMP (ports.Transport)."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, profile: Profile, clock: Clock) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._profile = profile
+        self._clock = clock
+        self._timeout = aiohttp.ClientTimeout(total=profile.timings.request_s)
+
+    async def submit(self, path: str, body: bytes, signature: str, message_id: str, token: str) -> Reply:
+        """POST a signed payload; cancelling leaves it unknown whether the SMP has it."""
+        names = self._profile.headers
+        return await self._post(
+            path,
+            body,
+            {names.authorization: f"Bearer {token}", names.message_id: message_id, names.signature: signature},
+        )
+
+    async def login(self, username: str, password: str) -> Reply:
+        """POST the login; safe to cancel."""
+        body = codec.encode_login(self._profile, username, password)
+        return await self._post(self._profile.paths.authenticate, body, {})
+
+    async def _post(self, path: str, body: bytes, headers: dict[str, str]) -> Reply:
+        trace = _Trace()
+        try:
+            async with self._session.post(
+                self._base_url + path,
+                data=body,
+                headers={"Content-Type": "application/json", **headers},
+                allow_redirects=False,
+                timeout=self._timeout,
+                trace_request_ctx=trace,
+            ) as response:
+                answer = await self._read(response)
+                return Reply(
+                    handed_over=True,
+                    status=response.status if answer is not None else None,
+                    body=answer or b"",
+                    failure="" if answer is not None else "the answer is longer than the profile allows",
+                    retry_after=_retry_after(response.headers.get("Retry-After"), self._clock.now()),
+                    sent_at=trace.sent_at,
+                    answered_at=self._clock.now(),
+                )
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
+            return Reply(handed_over=trace.handed_over, failure=_sentence(error), sent_at=trace.sent_at)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The whole answer, or None when it is longer than the profile's limit."""
+        limit = self._profile.limits.response_bytes
+        if (response.content_length or 0) > limit:
+            return None
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                return None
+        return bytes(body)
+
+
+def _retry_after(text: str | None, now: int) -> float | None:
+    """Seconds to wait (RFC 9110 section 10.2.3): a number or an HTTP date; None when there is none or it is neither."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - now / 1_000_000, 0.0)
+    except ValueError:
+        return None
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error) or "no answer within the time-out"
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,192 @@
+"""One participant's account at the SMP: its token, renewed off every message's path, and why it is held when it is.
+
+Rules
+-----
+* One login at a time for all lanes of the participant. A token is renewed at a share of its life, so that a login is
+  never on a message's path.
+* A refused login, a second 401 on a fresh token, or a 403 holds the participant: an alarm, growing pauses, and after
+  :data:`LOGIN_TRIES` refusals no more tries in this process, so that the account is not locked.
+* Held messages stay ACCEPTED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.core import answer, jws
+from gateway.core.message import Attempt, Kind
+from gateway.core.profile import Profile
+from gateway.flow.gate import Gate
+from gateway.ports import Clock, Entropy, KeyRing, Signer, Transport
+
+LOGIN_TRIES = 3
+_HOLD_PAUSES_S = (30.0, 120.0, 600.0)
+_ENDPOINT_PAUSE_S = 300.0  # a wrong path is mended by people; trying again twelve times an hour locks nobody out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who speaks, with which words, and where: all that does not change while the process runs."""
+
+    participant: str
+    environment: str
+    profile: Profile
+    base_url: str
+    callback_audience: str
+    username: str
+    password: str
+
+
+class Account:
+    """What lanes, reconciler and receiver need of one participant."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        transport: Transport,
+        signer: Signer,
+        callback_keys: KeyRing,
+        gate: Gate,
+        clock: Clock,
+        entropy: Entropy,
+        event: Callable[..., None],
+    ) -> None:
+        self.identity = identity
+        self.profile = identity.profile
+        self.transport = transport
+        self.signer = signer
+        self.callback_keys = callback_keys
+        self.gate = gate
+        self.held: str | None = None
+        self._clock = clock
+        self._entropy = entropy
+        self._event = event
+        self._token: answer.Token | None = None
+        self._refusals = 0
+        self._refused: dict[str, str] = {}  # submission id -> the token that was answered 401
+        self._fresh = asyncio.Event()
+        self._renew = asyncio.Event()
+        self._held_kinds: dict[Kind, float] = {}
+
+    @property
+    def token(self) -> str | None:
+        """The token to use now, or None while there is none or the participant is held."""
+        return self._token.value if self._token is not None and self.held is None else None
+
+    def can_send(self, kind: Kind) -> bool:
+        """Whether a submission of this kind could leave right now without waiting for anything."""
+        return self.token is not None and self.gate.open and not self._endpoint_pause(kind)
+
+    async def ready(self, kind: Kind) -> str:
+        """Wait until a submission of this kind may leave, and return the token for it."""
+        while True:
+            await self.gate.passed()
+            if pause := self._endpoint_pause(kind):
+                await asyncio.sleep(pause)
+            elif (token := self.token) is not None:
+                return token
+            else:
+                await self._fresh.wait()
+
+    def attempt(self, number: int) -> Attempt:
+        """A new attempt's header values: fresh jti and iat."""
+        now = self._clock.now()
+        return Attempt(number=number, jti=self._entropy.uuid(), iat=now // 1_000_000, key_id=self.signer.key_id)
+
+    def sign(self, path: str, attempt: Attempt, body: bytes) -> str:
+        """Sign a body for this path of the SMP (detached JWS, RFC 7515 appendix F)."""
+        header = jws.protected_header(
+            algorithm=self.signer.algorithm,
+            key_id=self.signer.key_id,
+            typ=self.profile.signature.typ_request,
+            iat=attempt.iat,
+            jti=attempt.jti,
+            aud=self.identity.base_url.rstrip("/") + path,
+        )
+        return jws.sign_detached(self.signer, header, body)
+
+    def unauthorized(self, token: str, submission_id: str | None = None) -> None:
+        """The SMP answered 401 to this token: log in again, once for everybody who met the same.
+
+        The same submission refused on a fresh token as well holds the participant.
+        """
+        if submission_id is not None and self._refused.get(submission_id, token) != token:
+            del self._refused[submission_id]
+            self.hold("a fresh token was answered 401")
+            return
+        if submission_id is not None:
+            self._refused[submission_id] = token
+        if self._token is not None and self._token.value == token:
+            self._drop_token()
+
+    def hold(self, reason: str) -> None:
+        """Stop sending for this participant until a login succeeds after a pause."""
+        if self.held is None:
+            self._event("participant_held", participant=self.identity.participant, reason=reason)
+        self.held = reason
+        self._refusals += 1
+        self._drop_token()
+
+    def hold_endpoint(self, kind: Kind, reason: str) -> None:
+        """Stop sending one kind for a while: the SMP says that its path or form is wrong, which is configuration."""
+        self._event("endpoint_held", participant=self.identity.participant, kind=kind, reason=reason)
+        self._held_kinds[kind] = asyncio.get_running_loop().time() + _ENDPOINT_PAUSE_S
+
+    def accepted(self, submission_id: str) -> None:
+        """The SMP took a submission: whatever held the participant is over."""
+        self._refused.pop(submission_id, None)
+        self._refusals = 0
+
+    async def run(self) -> None:
+        """Keep a token at hand until cancelled."""
+        while True:
+            self._renew.clear()
+            if self.held is not None:
+                await self._pause_while_held()
+            await self.gate.passed()
+            reply = await self.transport.login(self.identity.username, self.identity.password)
+            if not reply.handed_over:
+                self.gate.failed(reply.failure)
+                continue
+            self.gate.reached()
+            result = answer.read_token(self.profile, reply.status, reply.body, self._clock.now())
+            if isinstance(result, answer.Token):
+                await self._use(result)
+            else:
+                self._event("login_failed", participant=self.identity.participant, reason=result.note or reply.failure)
+                if result.held:
+                    self.hold(result.note)
+                else:
+                    self.gate.pause(reply.retry_after if reply.retry_after is not None else self._entropy.jitter(0.2))
+
+    async def _use(self, token: answer.Token) -> None:
+        """Hand out a token until it is time for the next one."""
+        self._event("login_succeeded", participant=self.identity.participant)
+        if self.held is not None:
+            self.held = None
+            self._event("participant_released", participant=self.identity.participant)
+        self._token = token
+        self._fresh.set()
+        life_s = max((token.expires_at - self._clock.now()) / 1_000_000, 1.0)
+        try:
+            async with asyncio.timeout(life_s * self.profile.timings.token_renewal):
+                await self._renew.wait()
+        except TimeoutError:
+            return
+
+    async def _pause_while_held(self) -> None:
+        if self._refusals > LOGIN_TRIES:
+            await asyncio.Event().wait()  # only a restart, after people looked, tries again
+        await asyncio.sleep(_HOLD_PAUSES_S[min(self._refusals, len(_HOLD_PAUSES_S)) - 1] * self._entropy.jitter(0.2))
+
+    def _drop_token(self) -> None:
+        self._token = None
+        self._fresh.clear()
+        self._renew.set()
+
+    def _endpoint_pause(self, kind: Kind) -> float:
+        """Seconds until a held endpoint is tried again, or 0."""
+        return max(self._held_kinds.get(kind, 0.0) - asyncio.get_running_loop().time(), 0.0)

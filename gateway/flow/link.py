@@ -1,0 +1,99 @@
+"""One connection of one site, kept alive: connect, read, relay, and again after a growing pause when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.mailbox import Role
+from gateway.core.point import Reading
+from gateway.errors import LinkLost
+from gateway.flow.relay import Relayer
+from gateway.flow.uplink import Services, Uplink
+from gateway.ports import Adapter, Entropy, MailboxStatus, Request, RoleWrite, Session
+from gateway.settings.configuration import SiteConfig
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 30.0
+_HEARTBEAT_S = 1.0
+
+
+class Link:
+    """The supervisor of one connection."""
+
+    def __init__(
+        self,
+        site: SiteConfig,
+        connection: str,
+        adapter: Adapter,
+        *,
+        uplink: Uplink,
+        readings: dict[str, Reading],
+        services: Services,
+        entropy: Entropy,
+    ) -> None:
+        self.connection = connection
+        self.up = False
+        self._site = site
+        self._adapter = adapter
+        self._uplink = uplink
+        self._readings = readings  # of the whole site, shared by its links
+        self._services = services
+        self._entropy = entropy
+        self._boxes = [box.name for box in site.mailboxes.values() if box.connection == connection]
+
+    async def run(self) -> None:
+        """Keep the connection until cancelled."""
+        pause = _FIRST_PAUSE_S
+        told = False
+        while True:
+            lost = ""
+            try:
+                async with self._adapter.connect() as session:
+                    self._told_up()
+                    pause, told = _FIRST_PAUSE_S, False
+                    await self._serve(session)
+            except* LinkLost as group:
+                lost = str(group.exceptions[0])
+            finally:
+                self.up = False
+            if not told:
+                self._services.telemetry.emit(
+                    "site_lost", site=self._site.site, connection=self.connection, reason=lost
+                )
+                told = True
+            await asyncio.sleep(pause * self._entropy.jitter(0.2))
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _told_up(self) -> None:
+        self.up = True
+        self._services.telemetry.emit("site_connected", site=self._site.site, connection=self.connection)
+
+    async def _serve(self, session: Session) -> None:
+        relayer = Relayer(self._site, self.connection, self._services)
+        name = f"{self._site.site}/{self.connection}"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read(session, relayer), name=f"read {name}")
+            group.create_task(relayer.run(session), name=f"relay {name}")
+            if self._boxes:
+                group.create_task(self._beat(session), name=f"heartbeat {name}")
+
+    async def _read(self, session: Session, relayer: Relayer) -> None:
+        while True:
+            for item in await session.read():
+                match item:
+                    case Request():
+                        await self._uplink.request(session, item, self._readings)
+                    case MailboxStatus():
+                        relayer.observe(item)
+                        await self._uplink.status(item)
+                    case Reading():
+                        self._readings[item.point] = item
+                        await self._uplink.reading(item, self._readings)
+
+    async def _beat(self, session: Session) -> None:
+        """Count up each mailbox's heartbeat, so that the site's alarms can watch the gateway."""
+        count = 0
+        while True:
+            count = (count + 1) % 65536
+            await session.write([RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes])
+            await asyncio.sleep(_HEARTBEAT_S)

@@ -1,0 +1,128 @@
+"""From the SMP's callback to the journal: verify the bytes, judge, commit, and only then answer.
+
+The order of the checks and the answer to each is domain.md section 3's; the pure ones live in `core.jws` and
+`core.callback`, those that need what is known already in the journal's commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.core import callback, jws
+from gateway.core.callback import Judged
+from gateway.core.jws import VerifiedHeader
+from gateway.core.message import Hop
+from gateway.errors import JournalFull, SignatureRefused
+from gateway.flow.account import Account
+from gateway.flow.signals import Signals
+from gateway.ports import CallbackReply, Clock, Disposition, Evidence, Journal, Received
+from gateway.telemetry import Telemetry
+
+_FULL_PAUSE_S = 60
+
+
+class Receiver:
+    """The one handler of all participants' callbacks."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        accounts: Mapping[str, Account],
+        *,
+        signals: Signals,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._journal = journal
+        self._accounts = accounts
+        self._signals = signals
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def receive(self, participant: str, body: bytes, signature: str | None, at: int) -> CallbackReply:
+        """Take one callback (ports.CallbackHandler); ``at`` is when its last byte arrived."""
+        account = self._accounts.get(participant)
+        if account is None:
+            return self._refuse("unknown_participant", participant)
+        try:
+            header = self._verify(account, body, signature)
+        except SignatureRefused as refused:
+            return self._refuse(refused.code, refused.reason)
+        verified_at = self._clock.now()
+        judged = callback.judge(account.profile, header=header, body=body, participant=participant, received_at=at)
+        if judged.fault == "participant":
+            self._telemetry.emit("callback_refused", code="participant", reason=judged.note)
+            return CallbackReply(status=judged.status, body={"error": judged.note})
+        evidence = Evidence(
+            environment=account.identity.environment,
+            participant=participant,
+            issuer=header.issuer,
+            jti=header.jti,
+            body=body,
+            signature=signature or "",
+            received_at=at,
+            hops={Hop.CALLED_BACK: at, Hop.VERIFIED: verified_at},
+        )
+        try:
+            received = await self._journal.receive(evidence, judged.callback, judged.fault)
+        except JournalFull:
+            return CallbackReply(status=503, body={"error": "not stored, send again later"}, retry_after=_FULL_PAUSE_S)
+        self._tell(participant, header, judged, received)
+        return _answer(judged, received)
+
+    def _verify(self, account: Account, body: bytes, signature: str | None) -> VerifiedHeader:
+        if signature is None:
+            raise SignatureRefused("missing", "exactly one signature header is needed")
+        form = account.profile.signature
+        return jws.verify_detached(
+            signature,
+            body,
+            account.callback_keys.find,
+            typ=form.typ_callback,
+            audience=account.identity.callback_audience,
+            algorithms=form.algorithms,
+        )
+
+    def _refuse(self, code: str, reason: str) -> CallbackReply:
+        """Answer 401 alike for an unknown participant and a bad signature, so that nobody learns who is served here."""
+        self._telemetry.emit("callback_refused", code=code, reason=reason)
+        return CallbackReply(status=401, body={"error": "signature not accepted"})
+
+    def _tell(self, participant: str, header: VerifiedHeader, judged: Judged, received: Received) -> None:
+        self._telemetry.emit(
+            "callback_received",
+            participant=participant,
+            disposition=received.disposition,
+            jti=header.jti,
+            note=judged.note or received.note,
+        )
+        if received.disposition is Disposition.CONFLICT:
+            self._telemetry.emit("callback_conflicted", participant=participant, jti=header.jti, note=received.note)
+        if received.disposition is Disposition.QUARANTINED:
+            self._signals.overdue.set()
+        if received.changed is not None:
+            lane = received.changed.lane
+            if received.changed.moved:
+                self._telemetry.emit(
+                    "message_moved",
+                    site=lane.site,
+                    message=lane.message,
+                    state=received.changed.state,
+                    id=received.changed.message_id,
+                )
+            self._signals.changed(received.changed)
+
+
+def _answer(judged: Judged, received: Received) -> CallbackReply:
+    message_id = judged.callback.message_id if judged.callback is not None else None
+    match received.disposition:
+        case Disposition.REPLAYED:
+            return CallbackReply(status=409, body={"error": "this jti was used with other bytes"})
+        case Disposition.QUARANTINED:
+            return CallbackReply(status=judged.status, body={"error": judged.note})
+        case Disposition.DUPLICATE if received.first is Disposition.QUARANTINED:
+            return CallbackReply(status=judged.status if judged.fault else 401, body={"error": received.note})
+        case Disposition.DUPLICATE:
+            return CallbackReply(status=200, body={"messageId": message_id, "ack": "Duplicate"})
+        case _:
+            return CallbackReply(status=200, body={"messageId": message_id, "ack": "Accepted"})

@@ -1,0 +1,101 @@
+"""From the journal back into a site: one pending relay at a time per connection, written, read back, then marked.
+
+Rules (assurance.md section 1 and 3)
+------------------------------------
+* No write before a fresh read of this connection; relays go in order, one consumption at a time.
+* A mailbox's result is written only when the site has consumed the last one, unless it declares that the latest counts.
+* The result sequence is fixed in the journal before the first write, so that a repeat after a crash carries the same
+  one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core import mailbox
+from gateway.core.message import Hop, Message
+from gateway.core.relay import Relay, point_writes
+from gateway.core.transaction import State
+from gateway.errors import PointRejected
+from gateway.flow.uplink import Services
+from gateway.ports import MailboxStatus, PointWrite, RoleWrite, Session, Write
+from gateway.settings.configuration import SiteConfig
+
+
+class Relayer:
+    """One connection's way down, for as long as one session lives."""
+
+    def __init__(self, site: SiteConfig, connection: str, services: Services) -> None:
+        self._site = site
+        self._connection = connection
+        self._services = services
+        self._status: dict[str, MailboxStatus] = {}
+        self._written: dict[str, int] = {}
+        self._moved = asyncio.Event()  # set whenever a mailbox showed something new
+
+    def observe(self, status: MailboxStatus) -> None:
+        """Learn what a mailbox shows: the result sequence it holds and the one it has consumed."""
+        self._status[status.mailbox] = status
+        self._written.setdefault(status.mailbox, status.result_seq)
+        self._moved.set()
+
+    async def run(self, session: Session) -> None:
+        """Deliver what is due until cancelled; raises LinkLost when the session ends."""
+        wake = self._services.signals.relay(self._site.site, self._connection)
+        while True:
+            wake.clear()
+            due = await self._services.journal.next_relay(self._site.site, self._connection)
+            if due is None:
+                await wake.wait()
+            else:
+                await self._deliver(session, *due)
+
+    async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
+        steps = await self._steps(relay, message)
+        started = self._services.clock.now()
+        problem = None
+        try:
+            await session.write(steps)
+        except PointRejected as rejected:
+            problem = str(rejected)
+        now = self._services.clock.now()
+        hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if problem is None else {}
+        await self._services.journal.relayed(relay.id, hops, problem)
+        self._tell(relay, message, now, problem)
+
+    async def _steps(self, relay: Relay, message: Message) -> list[Write]:
+        """The writes of one relay, once the site may take them."""
+        box = self._site.mailboxes.get(relay.rule.mailbox or "")
+        if box is None:
+            return [PointWrite(point=point, value=value) for point, value in point_writes(relay, message)]
+        await self._consumed(box.name, latest=box.latest, repeated=relay.result_seq)
+        if relay.result_seq is None and relay.event is not State.AWAITING:
+            relay = await self._services.journal.number_relay(relay.id, self._status[box.name].result_seq)
+        if relay.result_seq is not None:
+            self._written[box.name] = relay.result_seq
+        return [
+            RoleWrite(mailbox=box.name, role=role, value=value)
+            for role, value in mailbox.result_writes(box, relay, message)
+        ]
+
+    async def _consumed(self, box: str, *, latest: bool, repeated: int | None) -> None:
+        """Wait for a first reading of the mailbox, and then until its last result was consumed."""
+        while True:
+            self._moved.clear()
+            status = self._status.get(box)
+            if status is not None:
+                last = self._written[box]
+                if latest or last in {0, repeated, status.result_acknowledged}:
+                    return
+            await self._moved.wait()
+
+    def _tell(self, relay: Relay, message: Message, now: int, problem: str | None) -> None:
+        telemetry = self._services.telemetry
+        if problem is not None:
+            telemetry.emit("relay_refused", site=relay.site, message=message.id, reason=problem)
+            return
+        telemetry.emit(
+            "relay_delivered", site=relay.site, state=relay.event, message=message.id, result=relay.result_seq
+        )
+        if (called_back := message.hops.get(Hop.CALLED_BACK)) is not None:
+            telemetry.hop(Hop.READ_BACK, (now - called_back) / 1_000_000)

@@ -1,0 +1,223 @@
+"""From the journal to the SMP: one worker per lane that has something to send, one attempt at a time per lane.
+
+Rules
+-----
+* A submission leaves only after its SENDING commit; whoever got it from the journal (append or take) dispatches it
+  once.
+* A worker lives while its lane has something to send and ends by itself; lanes never wait for each other.
+* Stopping drains: workers that wait are cancelled, attempts under way end by the request's own time-out and are
+  settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from gateway.core import answer, codec, strict_json
+from gateway.core.answer import Meaning
+from gateway.core.message import Hop, Kind, Lane, Message, Submission
+from gateway.core.reconciliation import poll_pause
+from gateway.core.transaction import Event
+from gateway.flow.account import Account
+from gateway.flow.signals import Signals
+from gateway.ports import Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
+from gateway.telemetry import Telemetry
+
+
+class Sender:
+    """Sends what the journal says may be sent."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        accounts: Mapping[str, Account],
+        *,
+        signals: Signals,
+        clock: Clock,
+        entropy: Entropy,
+        telemetry: Telemetry,
+    ) -> None:
+        self._journal = journal
+        self._accounts = accounts
+        self._signals = signals
+        self._clock = clock
+        self._entropy = entropy
+        self._telemetry = telemetry
+        self._given: dict[Lane, deque[Submission]] = {}
+        self._running: dict[Lane, asyncio.Task[None]] = {}
+        self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
+        self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
+        self._attempts: asyncio.TaskGroup | None = None
+        signals.on_lane(self.wake)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Send until left; leaving waits for the attempts under way."""
+        async with asyncio.TaskGroup() as attempts, asyncio.TaskGroup() as workers:
+            self._attempts = attempts
+            self._spawn = lambda lane: workers.create_task(self._work(lane), name=f"lane {lane}")
+            for lane in await self._journal.lanes():
+                self.wake(lane)
+            try:
+                yield
+            finally:
+                self._spawn = None
+                for task in self._running.values():
+                    task.cancel()
+
+    def can_send(self, participant: str, kind: Kind) -> bool:
+        """Whether a message committed now could leave at once."""
+        account = self._accounts.get(participant)
+        return self._spawn is not None and account is not None and account.can_send(kind)
+
+    def outgoing(self, participant: str, kind: Kind, content: Mapping[str, object], number: int = 1) -> Outgoing:
+        """Prepare a submission: its own id, its exact bytes, its first attempt.
+
+        Raises:
+            SubmissionRefused: the wire profile cannot express it.
+        """
+        account = self._accounts[participant]
+        submission_id = self._entropy.uuid()
+        body = codec.encode_submission(account.profile, kind, submission_id, content)
+        return Outgoing(id=submission_id, body=body, attempt=account.attempt(number))
+
+    def dispatch(self, submission: Submission) -> None:
+        """Send a submission whose SENDING is committed."""
+        self._given.setdefault(submission.lane, deque()).append(submission)
+        self.wake(submission.lane)
+
+    def wake(self, lane: Lane) -> None:
+        """See to a lane that may have something to send; a hint, safe to repeat."""
+        if lane in self._running:
+            self._hinted.add(lane)
+        elif self._spawn is not None and lane.participant in self._accounts:
+            self._running[lane] = self._spawn(lane)
+
+    async def _work(self, lane: Lane) -> None:
+        account = self._accounts[lane.participant]
+        try:
+            while True:
+                self._hinted.discard(lane)
+                given = self._given.get(lane)
+                submission = given.popleft() if given else await self._take(lane, account)
+                if submission is not None:
+                    await self._carry(account, submission)
+                elif lane not in self._hinted:
+                    return
+        finally:
+            del self._running[lane]
+            self._given.pop(lane, None)
+
+    async def _take(self, lane: Lane, account: Account) -> Submission | None:
+        """The lane's next submission, committed as SENDING, once the SMP may be spoken to; None when there is none."""
+        found = await self._journal.head(lane)
+        if found is None:
+            return None
+        await account.ready(found[0].kind)
+        found = await self._journal.head(lane)  # the wait may have been hours
+        if found is None:
+            return None
+        message, earlier = found
+        return await self._journal.take(message.id, self._prepare(lane, account, message, earlier))
+
+    def _prepare(self, lane: Lane, account: Account, message: Message, earlier: Submission | None) -> Outgoing:
+        if earlier is not None:
+            return Outgoing(id=earlier.id, body=earlier.body, attempt=account.attempt(earlier.attempt.number + 1))
+        content = strict_json.loads(message.content, limit=account.profile.limits.request_bytes)
+        if not isinstance(content, dict):
+            raise TypeError(f"message {message.id} holds no object")
+        return self.outgoing(lane.participant, message.kind, content)
+
+    async def _carry(self, account: Account, submission: Submission) -> None:
+        """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""
+        if self._attempts is None:
+            raise RuntimeError("the sender is not running")
+        attempt = self._attempts.create_task(self._attempt(account, submission), name=f"attempt {submission.id}")
+        await asyncio.shield(attempt)
+
+    async def _attempt(self, account: Account, submission: Submission) -> None:
+        path = account.profile.paths.submission(submission.kind)
+        token = account.token
+        if token is None:  # it was dropped between the commit and now: nothing has left
+            reply, signature, signed_at = Reply(handed_over=False, failure="no token at hand"), "", self._clock.now()
+        else:
+            signature = account.sign(path, submission.attempt, submission.body)
+            signed_at = self._clock.now()
+            reply = await account.transport.submit(path, submission.body, signature, submission.id, token)
+        result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
+        self._heed(account, submission, result, reply, token or "")
+        doubted = submission.doubt_since is not None
+        settlement = self._settlement(account, result, reply, signature, signed_at, doubted=doubted)
+        changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
+        self._tell(submission, changed, result, reply)
+
+    def _heed(self, account: Account, submission: Submission, result: answer.Answer, reply: Reply, token: str) -> None:
+        """Let the account and the gate learn from an answer."""
+        if reply.handed_over:
+            account.gate.reached()
+        match result.meaning:
+            case Meaning.UNSENT:
+                if token:
+                    account.gate.failed(reply.failure)
+            case Meaning.NOT_PROCESSED:
+                account.gate.pause(reply.retry_after if reply.retry_after is not None else self._entropy.jitter(0.2))
+            case Meaning.LOGIN:
+                account.unauthorized(token, submission.id)
+            case Meaning.HOLD_PARTICIPANT:
+                account.hold(result.note)
+            case Meaning.HOLD_ENDPOINT:
+                account.hold_endpoint(submission.kind, result.note)
+            case Meaning.TRANSACTION | Meaning.DECLINED:
+                account.accepted(submission.id)
+            case Meaning.UNCLEAR:
+                pass
+
+    def _settlement(
+        self, account: Account, result: answer.Answer, reply: Reply, signature: str, signed_at: int, *, doubted: bool
+    ) -> Settlement:
+        event = answer.event_of(result.meaning, doubted=doubted)
+        now = self._clock.now()
+        due_at = None
+        if event is Event.TRANSACTION:
+            due_at = now + int(poll_pause(account.profile, 0) * self._entropy.jitter(0.2))
+        elif event is Event.UNCLEAR:
+            due_at = now
+        hops = {Hop.SIGNED: signed_at, Hop.SENT: reply.sent_at, Hop.ANSWERED: reply.answered_at}
+        return Settlement(
+            event=event,
+            signature=signature or None,
+            transaction_id=result.transaction_id,
+            problems=result.problems,
+            status=reply.status,
+            answer=reply.body,
+            note=result.note or reply.failure,
+            due_at=due_at,
+            hops={hop: at for hop, at in hops.items() if at is not None},
+        )
+
+    def _tell(self, submission: Submission, changed: Changed, result: answer.Answer, reply: Reply) -> None:
+        lane = submission.lane
+        if reply.status is not None:
+            self._telemetry.emit(
+                "submission_answered",
+                environment=lane.environment,
+                status=reply.status,
+                submission=submission.id,
+                message=submission.message_id,
+                transaction=result.transaction_id,
+            )
+        if result.meaning not in {Meaning.TRANSACTION, Meaning.DECLINED}:
+            self._telemetry.emit(
+                "submission_failed",
+                environment=lane.environment,
+                code=result.meaning,
+                submission=submission.id,
+                reason=result.note or reply.failure,
+            )
+        self._telemetry.emit(
+            "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
+        )
+        self._signals.changed(changed)

@@ -1,0 +1,37 @@
+"""Who is woken when the journal has something new: hints only, the journal is the truth and is always asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.core.message import Lane
+from gateway.core.transaction import BLOCKING, State
+from gateway.ports import Changed
+
+
+class Signals:
+    """The in-process wake-ups between the two halves, which otherwise meet only in the journal."""
+
+    def __init__(self) -> None:
+        self._relays: dict[tuple[str, str], asyncio.Event] = {}
+        self.overdue = asyncio.Event()
+        self._lane_listeners: list[Callable[[Lane], None]] = []
+
+    def relay(self, site: str, connection: str) -> asyncio.Event:
+        """The event that is set when a relay may be due on this connection."""
+        return self._relays.setdefault((site, connection), asyncio.Event())
+
+    def on_lane(self, listener: Callable[[Lane], None]) -> None:
+        """Call ``listener`` when a lane may have something to send."""
+        self._lane_listeners.append(listener)
+
+    def changed(self, changed: Changed) -> None:
+        """Spread the news of one commit."""
+        for connection in changed.relays:
+            self.relay(changed.lane.site, connection).set()
+        if changed.state is State.IN_DOUBT:
+            self.overdue.set()
+        if changed.moved and changed.state not in BLOCKING:
+            for listener in self._lane_listeners:
+                listener(changed.lane)

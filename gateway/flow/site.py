@@ -1,0 +1,77 @@
+"""One site: its links side by side, and the boundary behind which its faults stay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from gateway.core.point import Reading
+from gateway.core.profile import Profile
+from gateway.errors import JournalBroken
+from gateway.flow.link import Link
+from gateway.flow.uplink import Services, Uplink
+from gateway.ports import Adapter, Entropy
+from gateway.settings.configuration import SiteConfig
+
+_FAULT_PAUSE_S = 10.0
+
+
+class SiteRuntime:
+    """Everything that runs for one site."""
+
+    def __init__(
+        self,
+        site: SiteConfig,
+        profile: Profile,
+        adapters: Mapping[str, Adapter],
+        *,
+        services: Services,
+        entropy: Entropy,
+    ) -> None:
+        self.site = site
+        self._services = services
+        self._entropy = entropy
+        self._faulted = False
+        readings: dict[str, Reading] = {}
+        uplink = Uplink(site, profile, services)
+        self.links = tuple(
+            Link(site, name, adapter, uplink=uplink, readings=readings, services=services, entropy=entropy)
+            for name, adapter in adapters.items()
+        )
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What of this site does not work now, for `/readyz`."""
+        down = tuple(f"site {self.site.site}: {link.connection} is not connected" for link in self.links if not link.up)
+        return (*down, f"site {self.site.site}: stopped by a fault") if self._faulted else down
+
+    async def run(self) -> None:
+        """Run until cancelled; a fault of this site is told once, and it starts again after a pause.
+
+        Raises:
+            JournalBroken: that is not the site's fault, and ends the process.
+        """
+        while True:
+            try:
+                await self._links()
+            except* JournalBroken:
+                raise
+            except* Exception as fault:  # noqa: BLE001 - the site boundary: one site's fault never reaches another
+                self._tell(fault)
+            await asyncio.sleep(_FAULT_PAUSE_S * self._entropy.jitter(0.2))
+
+    async def _links(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for link in self.links:
+                group.create_task(link.run(), name=f"link {self.site.site}/{link.connection}")
+            if self._faulted:
+                self._faulted = False
+                self._services.telemetry.emit("site_recovered", site=self.site.site)
+
+    def _tell(self, fault: BaseExceptionGroup[Exception]) -> None:
+        if not self._faulted:
+            self._faulted = True
+            first: BaseException = fault
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            self._services.telemetry.emit("site_faulted", site=self.site.site, error=repr(first))

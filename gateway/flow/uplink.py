@@ -1,0 +1,248 @@
+"""From what a site shows to the journal: judge the mailbox position, draft, commit, acknowledge and send at once.
+
+After the commit the site's acknowledgement and the POST start together; neither waits for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.core import mailbox
+from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
+from gateway.core.mailbox import Step
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
+from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
+from gateway.core.point import Reading, Snapshot
+from gateway.core.profile import Profile
+from gateway.core.relay import RelayRule
+from gateway.core.transaction import State
+from gateway.core.trigger import Baseline, Fire, intake_key, observe
+from gateway.errors import JournalFull, SubmissionRefused
+from gateway.flow.sender import Sender
+from gateway.flow.signals import Signals
+from gateway.ports import (
+    Appended,
+    Busy,
+    Changed,
+    Clock,
+    Committed,
+    Journal,
+    MailboxStatus,
+    Outgoing,
+    Refused,
+    Request,
+    Session,
+)
+from gateway.settings.configuration import SiteConfig
+from gateway.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What every site's flow is given."""
+
+    journal: Journal
+    sender: Sender
+    signals: Signals
+    clock: Clock
+    telemetry: Telemetry
+
+
+class Uplink:
+    """One site's way up: requests of its mailboxes and changes of its points."""
+
+    def __init__(self, site: SiteConfig, profile: Profile, services: Services) -> None:
+        self._site = site
+        self._profile = profile
+        self._services = services
+        self._positions: dict[str, MailboxPosition | None] = {}
+        self._references: dict[str, Reference | None] = {}
+        self._alarmed: dict[str, tuple[int, int]] = {}  # mailbox -> (sequence, crc) last told of
+        self._requests: Mapping[tuple[str, int], MessageSpec] = {
+            (spec.trigger.mailbox, spec.trigger.kind): spec
+            for spec in site.messages.values()
+            if isinstance(spec.trigger, MailboxTrigger)
+        }
+        self._changes: Mapping[str, tuple[MessageSpec, ...]] = {
+            point: tuple(
+                s for s in site.messages.values() if isinstance(s.trigger, ChangeTrigger) and s.trigger.point == point
+            )
+            for point in {s.trigger.point for s in site.messages.values() if isinstance(s.trigger, ChangeTrigger)}
+        }
+
+    async def request(self, session: Session, request: Request, others: Snapshot) -> None:
+        """Commit and acknowledge one mailbox request; ``others`` are the site's readings from other connections."""
+        found = await self._position(request.mailbox)
+        judgement = mailbox.judge(
+            found,
+            sequence=request.sequence,
+            crc=request.crc,
+            acknowledged=request.acknowledged,
+            result_seq=request.result_seq,
+            restart_expected=self._site.mailboxes[request.mailbox].restart_expected,
+        )
+        self._alarm(request.mailbox, judgement.alarms, sequence=request.sequence, crc=request.crc)
+        match judgement.step:
+            case Step.NEW if judgement.position is not None:
+                await self._take_in(session, request, judgement.position, others)
+            case Step.BASELINE if judgement.position is not None:
+                await self._store(request.mailbox, judgement.position)
+                await session.confirm(request.receipt, Committed())
+            case Step.REPEAT:
+                await session.confirm(request.receipt, Committed())
+            case _:
+                await session.confirm(request.receipt, Busy())
+
+    async def status(self, status: MailboxStatus) -> None:
+        """Keep durably that a mailbox showed zero, because whatever comes next is then new."""
+        if status.request_seq != 0:
+            return
+        judgement = mailbox.judge(
+            await self._position(status.mailbox),
+            sequence=0,
+            crc=0,
+            acknowledged=status.acknowledged,
+            result_seq=status.result_seq,
+            restart_expected=self._site.mailboxes[status.mailbox].restart_expected,
+        )
+        self._alarm(status.mailbox, judgement.alarms, sequence=0, crc=0)
+        if judgement.position is not None:
+            await self._store(status.mailbox, judgement.position)
+
+    async def reading(self, reading: Reading, snapshot: Snapshot) -> None:
+        """Make the messages that a change of this point sets off."""
+        for spec in self._changes.get(reading.point, ()):
+            await self._change(spec, reading, snapshot)
+
+    async def _change(self, spec: MessageSpec, reading: Reading, snapshot: Snapshot) -> None:
+        trigger = spec.trigger
+        if not isinstance(trigger, ChangeTrigger):
+            raise TypeError(f"{spec.name} is not set off by a change")
+        lane = self._lane(spec.name)
+        if spec.name not in self._references:
+            self._references[spec.name] = await self._services.journal.reference(lane)
+        match observe(trigger, self._references[spec.name], reading):
+            case Baseline(reference=reference):
+                await self._services.journal.set_reference(lane, reference)
+            case Fire(reference=reference):
+                intake = Intake(
+                    lane=lane,
+                    key=intake_key(reference),
+                    raw=reference.value.encode(),
+                    at=self._services.clock.now(),
+                    revision=self._site.revision,
+                    rules=self._rules(spec.name),
+                    reference=reference,
+                    hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
+                )
+                made, content = draft(intake, spec, snapshot, self._profile)
+                await self._commit(made, content)
+            case None:
+                return
+        self._references[spec.name] = reference
+
+    async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
+        made, content = self._draft(request, position, others)
+        try:
+            appended = await self._commit(made, content)
+        except JournalFull:
+            self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
+            await session.confirm(request.receipt, Busy())
+            return
+        self._positions[request.mailbox] = position
+        outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
+        await session.confirm(request.receipt, outcome)
+        now = self._services.clock.now()
+        self._services.journal.note(made.id, Hop.ACKNOWLEDGED, now)
+        self._services.telemetry.hop(Hop.ACKNOWLEDGED, (now - request.seen_at) / 1_000_000)
+
+    def _draft(
+        self, request: Request, position: MailboxPosition, others: Snapshot
+    ) -> tuple[Draft, Mapping[str, object]]:
+        spec = self._requests.get((request.mailbox, request.kind))
+        box = self._site.mailboxes[request.mailbox]
+        name = spec.name if spec is not None and request.fault is None else UNBOUND
+        answer = mailbox_rule(box.connection, box.name, request.sequence, progress=box.progress)
+        intake = Intake(
+            lane=self._lane(name),
+            key=mailbox.intake_key(request.mailbox, position.generation, position.sequence),
+            raw=request.raw,
+            at=self._services.clock.now(),
+            revision=self._site.revision,
+            rules=(answer, *self._rules(name)),
+            mailbox=request.mailbox,
+            position=position,
+            hops={Hop.SEEN: request.seen_at, Hop.SNAPSHOT: request.snapshot_at},
+        )
+        if request.fault is not None:
+            problem = Problem(code=request.fault, message="the request block and its CRC do not agree")
+            return unbound(intake, problem), {}
+        if spec is None:
+            problem = Problem(
+                code="unknown_kind", message=f"no message is bound to kind {request.kind} of this mailbox"
+            )
+            return unbound(intake, problem), {}
+        return draft(intake, spec, {**others, **request.snapshot}, self._profile)
+
+    async def _commit(self, made: Draft, content: Mapping[str, object]) -> Appended:
+        outgoing: Outgoing | None = None
+        participant = self._site.participant
+        if not made.problems and self._services.sender.can_send(participant, made.kind):
+            try:
+                outgoing = self._services.sender.outgoing(participant, made.kind, content)
+            except SubmissionRefused as refused:
+                made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
+        appended = await self._services.journal.append(made, outgoing)
+        if appended.submission is not None:
+            self._services.sender.dispatch(appended.submission)
+        elif appended.state is State.ACCEPTED:
+            self._services.sender.wake(made.lane)
+        self._tell(made, appended)
+        return appended
+
+    def _tell(self, made: Draft, appended: Appended) -> None:
+        telemetry, labels = self._services.telemetry, {"site": self._site.site, "message": made.lane.message}
+        if appended.existed:
+            telemetry.emit("message_repeated" if appended.same else "message_conflicted", **labels, id=made.id)
+        elif made.problems:
+            first = made.problems[0]
+            telemetry.emit("message_refused", **labels, code=first.code, id=made.id, reason=str(first))
+        else:
+            telemetry.emit("message_accepted", **labels, id=made.id, rows=made.rows, state=appended.state)
+        if appended.relays:
+            connections = frozenset(rule.connection for rule in made.rules)
+            self._services.signals.changed(
+                Changed(message_id=made.id, lane=made.lane, state=appended.state, moved=False, relays=connections)
+            )
+
+    def _alarm(self, box: str, alarms: Sequence[str], *, sequence: int, crc: int) -> None:
+        """Tell of each alarm once, however often the site shows the same request."""
+        if not alarms or self._alarmed.get(box) == (sequence, crc):
+            return
+        self._alarmed[box] = (sequence, crc)
+        for code in alarms:
+            self._services.telemetry.emit(
+                "mailbox_alarmed", site=self._site.site, mailbox=box, code=code, sequence=sequence
+            )
+
+    async def _store(self, box: str, position: MailboxPosition) -> None:
+        await self._services.journal.set_position(self._site.site, box, position)
+        self._positions[box] = position
+
+    async def _position(self, box: str) -> MailboxPosition | None:
+        if box not in self._positions:
+            self._positions[box] = await self._services.journal.position(self._site.site, box)
+        return self._positions[box]
+
+    def _lane(self, message: str) -> Lane:
+        return Lane(
+            environment=self._site.environment,
+            participant=self._site.participant,
+            site=self._site.site,
+            message=message,
+        )
+
+    def _rules(self, message: str) -> tuple[RelayRule, ...]:
+        """The site's own relays, as they stand now, for a message of this name."""
+        return self._site.relays if message != UNBOUND else ()
