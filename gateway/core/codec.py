@@ -1,0 +1,118 @@
+"""From our words to the wire's bytes: members in the profile's names and order, decimals as they are, no spaces.
+
+Absent members stay absent; ``null`` is written only where the content says null and the profile allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TypeGuard
+
+import orjson
+
+from gateway.core.message import Kind
+from gateway.core.profile import FieldSpec, FieldType, Profile
+from gateway.errors import SubmissionRefused
+
+# The range of a double, as in strict_json: a number beyond it would be written out as that many digits.
+_LARGEST_EXPONENT = 308
+
+
+def dumps(value: object) -> bytes:
+    """Write JSON: UTF-8, no spaces, members in the order given, a Decimal with all its digits and never an exponent.
+
+    Raises:
+        TypeError: the value holds something that JSON has no form for, such as a set or a Decimal that is not finite.
+    """
+    return orjson.dumps(value, default=_fragment)
+
+
+def encode_submission(profile: Profile, kind: Kind, submission_id: str, content: Mapping[str, object]) -> bytes:
+    """Make the body of a submission; ``content`` is ``{"assets": [...]}`` or ``{"unit": {...}}`` in our names.
+
+    Raises:
+        SubmissionRefused: a member that the profile does not know, or a body longer than it allows.
+    """
+    names, shape = profile.members.submission, profile.shape(kind)
+    payload: object
+    if kind is Kind.ASSETS:
+        payload_name = names.assets
+        payload = [
+            _members(shape.members, row, f"assets[{index}]") for index, row in enumerate(_list(content, "assets"))
+        ]
+    else:
+        payload_name = names.unit
+        payload = _members(shape.members, content.get("unit"), "unit")
+    body = _dump_content({names.message_id: submission_id, names.action: shape.action, payload_name: payload})
+    if len(body) > profile.limits.request_bytes:
+        raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.limits.request_bytes}")
+    return body
+
+
+def encode_status(profile: Profile, *, transaction_id: str | None, submission_id: str | None) -> bytes:
+    """Make the body of a status call, by transaction id where it is known, else by submission id.
+
+    Raises:
+        SubmissionRefused: the profile cannot ask by what is known.
+    """
+    names = profile.members.status
+    if transaction_id is not None:
+        return dumps({names.transaction_id: transaction_id})
+    if submission_id is not None and profile.capabilities.status_by_submission:
+        return dumps({names.submission_id: submission_id})
+    raise SubmissionRefused("a status call needs a transaction id")
+
+
+def encode_login(profile: Profile, username: str, password: str) -> bytes:
+    """Make the body of a login."""
+    names = profile.members.login
+    return dumps({names.username: username, names.password: password})
+
+
+def _fragment(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= _LARGEST_EXPONENT:
+        return orjson.Fragment(format(value or abs(value), "f").encode())  # zero has no sign on the wire
+    raise TypeError(f"JSON has no form for {value!r:.100}")
+
+
+def _dump_content(document: Mapping[str, object]) -> bytes:
+    try:
+        return dumps(document)
+    except TypeError as error:
+        raise SubmissionRefused(f"the content cannot be written as JSON: {error}") from error
+
+
+def _members(specs: Mapping[str, FieldSpec], value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise SubmissionRefused(f"{path}: {value!r:.100} is not a group of members")
+    if unknown := [name for name in value if name not in specs]:
+        raise SubmissionRefused(f"{path}.{unknown[0]}: the profile knows no such member")
+    return {
+        spec.name or name: _value(spec, value[name], f"{path}.{name}") for name, spec in specs.items() if name in value
+    }
+
+
+def _value(spec: FieldSpec, value: object, path: str) -> object:
+    if value is None:
+        if not spec.nullable:
+            raise SubmissionRefused(f"{path}: the profile allows no null here")
+        return None
+    if spec.type is FieldType.GROUP:
+        return _members(spec.members, value, path)
+    if spec.type is FieldType.METER_POINTS:
+        if not _is_list(value):
+            raise SubmissionRefused(f"{path}: {value!r:.100} is not a list")
+        return [_members(spec.members, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+    return value
+
+
+def _list(content: Mapping[str, object], name: str) -> Sequence[object]:
+    value = content.get(name)
+    if not _is_list(value):
+        raise SubmissionRefused(f"{name}: {value!r:.100} is not a list")
+    return value
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
