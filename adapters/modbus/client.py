@@ -1,0 +1,93 @@
+"""The Modbus client: a fresh connection per session, polled inside `read`, written between the requests of a poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from adapters.modbus.config import ModbusConnection, ModbusPoint, Table
+from adapters.modbus.line import DeviceRefusal, Line
+from adapters.modbus.polling import News, Poller
+from adapters.modbus.translation import Point, bind
+from adapters.modbus.writing import Writer
+from gateway.core.mailbox import HOST_BLOCK, Role
+from gateway.errors import LinkLost
+from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, Session, Write
+
+_SECOND = 1_000_000  # µs
+
+
+class ModbusAdapter:
+    """One connection of a site."""
+
+    def __init__(self, config: ConnectionConfig, resources: Resources) -> None:
+        if not isinstance(config.settings, ModbusConnection):
+            raise TypeError(f"{config.name}: {type(config.settings).__name__} is not a Modbus connection")
+        self._config = config
+        self._settings = config.settings
+        self._resources = resources
+        self._points: dict[str, Point] = {}
+        for name, (spec, place) in config.points.items():
+            if not isinstance(place, ModbusPoint):
+                raise TypeError(f"{name}: {type(place).__name__} is not a Modbus point")
+            self._points[name] = bind(spec, place, config.settings)
+
+    def connect(self) -> AbstractAsyncContextManager[Session]:
+        """Open a new session; entering raises LinkLost when the device cannot be reached."""
+        return self._connect()
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Session]:
+        line = Line(self._settings, self._resources.clock)
+        try:
+            await line.open()
+            yield ModbusSession(line, self._config, self._settings, self._points, self._resources)
+        finally:
+            await line.close()
+
+
+class ModbusSession:
+    """One live link; see `ports.Session` for the contract."""
+
+    def __init__(
+        self,
+        line: Line,
+        config: ConnectionConfig,
+        settings: ModbusConnection,
+        points: dict[str, Point],
+        resources: Resources,
+    ) -> None:
+        self._line = line
+        self._mailboxes = config.mailboxes
+        self._poller = Poller(line, config, points.values(), resources)
+        self._writer = Writer(line, points, config.mailboxes)
+        self._interval = settings.poll / _SECOND
+        self._next_poll = 0.0
+        self._hurried = False
+
+    async def read(self) -> Sequence[News]:
+        """Poll until something is new; a torn poll is repeated at once, but not twice in a row."""
+        while True:
+            await self._line.idle(self._next_poll)
+            started = asyncio.get_running_loop().time()
+            poll = await self._poller.poll()
+            self._hurried = poll.torn and not self._hurried
+            self._next_poll = started if self._hurried else started + self._interval
+            if poll.news:
+                return poll.news
+
+    async def confirm(self, receipt: Receipt, outcome: Committed | Refused | Busy) -> None:
+        """Write ACK_SEQ, unless the outcome is Busy; where the device refuses it, the link counts as lost."""
+        if isinstance(outcome, Busy):
+            return
+        address = self._mailboxes[receipt.mailbox].results + HOST_BLOCK[Role.ACKNOWLEDGE]
+        try:
+            await self._line.write(Table.HOLDING, address, [receipt.sequence])
+        except DeviceRefusal as refusal:
+            raise LinkLost(f"{receipt.mailbox} takes no acknowledgement: {refusal}") from refusal
+        self._poller.confirmed(receipt.mailbox, receipt.sequence)
+
+    async def write(self, steps: Sequence[Write]) -> None:
+        """Write and read back."""
+        await self._writer.write(steps)

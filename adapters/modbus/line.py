@@ -1,0 +1,183 @@
+"""One Modbus TCP connection: one request at a time, and finished for good at the first sign of trouble.
+
+Rules
+-----
+* One request is in flight; the next one waits its turn. Turns are single requests, so that a write never waits for a
+  whole poll.
+* After a timeout the connection is closed, never used again: a late answer has nobody left to be mistaken by.
+* A caller that is cancelled leaves its request to finish on its own; the next one waits for that.
+* pymodbus never retries and never reconnects here: repeating is decided by those who know what is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.pdu import ModbusPDU
+
+from adapters.modbus.config import ModbusConnection, Table
+from gateway.errors import LinkLost
+from gateway.ports import Clock
+
+_SECOND = 1_000_000  # µs
+# Function codes, Modbus application protocol V1.1b3 section 6.
+_READ = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
+_WRITE_COIL, _WRITE_REGISTERS = 5, 16
+# Exception codes, ibid. section 7.
+_EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target did not respond",
+}
+_TRANSIENT = frozenset({5, 6, 10, 11})  # they say "not now" instead of "never"
+
+
+class DeviceRefusal(Exception):
+    """The device answered a request with an exception code; the link itself is well."""
+
+    def __init__(self, code: int) -> None:
+        self.transient = code in _TRANSIENT
+        super().__init__(
+            f"the device answered exception {code}, {_EXCEPTIONS.get(code, 'which is not in the standard')}"
+        )
+
+
+class Line:
+    """A connection to one unit; made by :meth:`open`, ended by :meth:`close` or by the first LinkLost."""
+
+    def __init__(self, settings: ModbusConnection, clock: Clock) -> None:
+        self._unit = settings.unit
+        self._clock = clock
+        self._where = f"{settings.host}:{settings.port}"
+        self._turn = asyncio.Lock()
+        self._asking: set[asyncio.Task[tuple[ModbusPDU, int]]] = set()
+        self._lost: str | None = None
+        self._ended = asyncio.Event()
+        self._client = AsyncModbusTcpClient(
+            settings.host,
+            port=settings.port,
+            timeout=settings.timeout / _SECOND,
+            retries=0,
+            reconnect_delay=0,
+            trace_connect=self._on_connection,
+        )
+        self._readers: dict[Table, Callable[..., Awaitable[ModbusPDU]]] = {
+            Table.COIL: self._client.read_coils,
+            Table.DISCRETE: self._client.read_discrete_inputs,
+            Table.HOLDING: self._client.read_holding_registers,
+            Table.INPUT: self._client.read_input_registers,
+        }
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            LinkLost: nobody answers there.
+        """
+        if not await self._client.connect():
+            raise self._lose(f"{self._where} cannot be reached")
+
+    async def close(self) -> None:
+        """End the connection and whatever is still waiting for an answer; safe to repeat."""
+        self._lose(f"{self._where} was closed here")
+        await asyncio.gather(*self._asking, return_exceptions=True)
+
+    def now(self) -> int:
+        """µs UTC, as answers are stamped."""
+        return self._clock.now()
+
+    async def idle(self, until: float) -> None:
+        """Wait until this time of the event loop's clock.
+
+        Raises:
+            LinkLost: the connection ended meanwhile.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                await self._ended.wait()
+        except TimeoutError:
+            return
+        raise LinkLost(self._lost or f"{self._where} closed the connection")
+
+    async def read(self, table: Table, window: range) -> tuple[Sequence[int], int]:
+        """Read the registers or bits of ``window``; also when the answer arrived, in µs UTC.
+
+        Raises:
+            LinkLost: no answer, or none that can be understood.
+            DeviceRefusal: an exception code.
+        """
+        call = self._readers[table]
+        answer, at = await self._ask(_READ[table], lambda: call(window.start, count=len(window), device_id=self._unit))
+        cells: Sequence[int] = answer.bits[: len(window)] if table.bits else answer.registers
+        if len(cells) != len(window):
+            raise self._lose(f"{self._where} answered {len(cells)} instead of {len(window)} values")
+        return cells, at
+
+    async def write(self, table: Table, address: int, cells: Sequence[int]) -> None:
+        """Write registers by FC16, or one coil by FC5.
+
+        Raises:
+            LinkLost: no answer; whether it was written is unknown.
+            DeviceRefusal: an exception code.
+        """
+        if table is Table.COIL:
+            await self._ask(_WRITE_COIL, lambda: self._client.write_coil(address, bool(cells[0]), device_id=self._unit))
+        else:
+            await self._ask(
+                _WRITE_REGISTERS, lambda: self._client.write_registers(address, list(cells), device_id=self._unit)
+            )
+
+    async def _ask(self, function: int, call: Callable[[], Awaitable[ModbusPDU]]) -> tuple[ModbusPDU, int]:
+        task = asyncio.ensure_future(self._take_turn(function, call))
+        self._asking.add(task)
+        task.add_done_callback(self._forget)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if self._lost is not None and current is not None and not current.cancelling():
+                raise LinkLost(self._lost) from None  # the request was given up with its connection, not its caller
+            raise
+
+    async def _take_turn(self, function: int, call: Callable[[], Awaitable[ModbusPDU]]) -> tuple[ModbusPDU, int]:
+        async with self._turn:
+            if self._lost is not None:
+                raise LinkLost(self._lost)
+            try:
+                answer = await call()
+            except (ModbusException, OSError) as error:
+                raise self._lose(f"{self._where} did not answer: {error}") from error
+            at = self._clock.now()
+        if answer.isError():
+            raise DeviceRefusal(answer.exception_code)
+        if answer.function_code != function:
+            raise self._lose(f"{self._where} answered function {answer.function_code} instead of {function}")
+        return answer, at
+
+    def _forget(self, task: asyncio.Task[tuple[ModbusPDU, int]]) -> None:
+        self._asking.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; the loop need not complain
+
+    def _on_connection(self, connected: bool) -> None:  # noqa: FBT001 - pymodbus calls it so
+        if not connected:
+            self._lose(f"{self._where} closed the connection")
+
+    def _lose(self, reason: str) -> LinkLost:
+        """End everything, once; the first reason stands."""
+        if self._lost is None:
+            self._lost = reason
+            self._ended.set()
+            self._client.close()
+            for task in self._asking - {asyncio.current_task()}:
+                task.cancel()
+        return LinkLost(self._lost)

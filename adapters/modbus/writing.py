@@ -1,0 +1,161 @@
+"""Writes, each read back: what may be written, in which requests, and what follows when it did not take.
+
+Rules
+-----
+* Only points with ``access: write`` and the gateway's own block of a declared mailbox; everything else is refused.
+* Values are refused, never clamped. Comparison is in raw registers.
+* Neighbouring roles of one mailbox share a request; RESULT_SEQ goes alone and last, since it makes the rest valid.
+* One retry, then the write is refused for good. An answer that means "not now" ends the session instead: the runtime
+  comes back later and writes the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from adapters.modbus.blocks import REGISTERS_PER_READ
+from adapters.modbus.config import Table
+from adapters.modbus.line import DeviceRefusal, Line
+from adapters.modbus.translation import Point, write_point
+from gateway.core.mailbox import HOST_BLOCK, SEQUENCES, MailboxSpec, Role, text_registers
+from gateway.core.point import Access
+from gateway.errors import LinkLost, PointRejected
+from gateway.ports import PointWrite, RoleWrite, Write
+
+_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Neighbouring registers, or one coil, written by one request."""
+
+    table: Table
+    address: int
+    cells: tuple[int, ...]
+
+    @property
+    def window(self) -> range:
+        """The addresses written."""
+        return range(self.address, self.address + len(self.cells))
+
+
+class Writer:
+    """Writes over one line."""
+
+    def __init__(self, line: Line, points: Mapping[str, Point], mailboxes: Mapping[str, MailboxSpec]) -> None:
+        self._line = line
+        self._points = points
+        self._mailboxes = mailboxes
+
+    async def write(self, steps: Sequence[Write]) -> None:
+        """Make the steps in order, a row of roles of one mailbox as one step.
+
+        Raises:
+            LinkLost: the outcome is unknown.
+            PointRejected: a step is not allowed, or did not take; later ones were not made.
+        """
+        for mailbox, group in groupby(steps, key=lambda step: step.mailbox if isinstance(step, RoleWrite) else None):
+            if mailbox is not None:
+                roles = [step for step in group if isinstance(step, RoleWrite)]
+                await self._deliver(mailbox, role_runs(mailbox, self._mailboxes.get(mailbox), roles))
+                continue
+            for step in group:
+                if isinstance(step, PointWrite):
+                    await self._deliver(step.point, [point_run(self._points.get(step.point), step)])
+
+    async def _deliver(self, name: str, runs: Sequence[Run]) -> None:
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                for run in runs:
+                    await self._line.write(run.table, run.address, run.cells)
+                reason = await self._difference(runs)
+            except DeviceRefusal as refusal:
+                if refusal.transient:
+                    raise LinkLost(f"{name}: {refusal}") from refusal
+                reason = str(refusal)
+            if not reason:
+                return
+        raise PointRejected(name, reason)
+
+    async def _difference(self, runs: Sequence[Run]) -> str:
+        """Read everything back in as few requests as it takes; empty when it is what was written."""
+        for window, parts in _spans(runs):
+            cells, _ = await self._line.read(parts[0].table, window)
+            for run in parts:
+                first = run.address - window.start
+                found = [int(cell) for cell in cells[first : first + len(run.cells)]]
+                if found != list(run.cells):
+                    return f"{run.table}:{run.address} holds {found} after {list(run.cells)} was written"
+        return ""
+
+
+def point_run(point: Point | None, step: PointWrite) -> Run:
+    """The request that writes one point.
+
+    Raises:
+        PointRejected: no such point, not for writing, or not a value that it can hold.
+    """
+    if point is None:
+        raise PointRejected(step.point, "is not a point of this connection")
+    if point.spec.access is not Access.WRITE:
+        raise PointRejected(step.point, "is not declared with access: write")
+    if point.table not in (Table.HOLDING, Table.COIL):
+        raise PointRejected(step.point, f"{point.place.address} cannot be written: Modbus only reads {point.table}")
+    try:
+        cells = write_point(point, step.value)
+    except ValueError as error:
+        raise PointRejected(step.point, str(error)) from error
+    return Run(table=point.table, address=point.place.address.register, cells=tuple(cells))
+
+
+def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]) -> list[Run]:
+    """The requests that write roles of one mailbox, RESULT_SEQ alone and last.
+
+    Raises:
+        PointRejected: no such mailbox, a role that is the site's to write, or a value that it cannot hold.
+    """
+    if spec is None:
+        raise PointRejected(mailbox, "is not a mailbox of this connection")
+    cells: dict[int, int] = {}
+    sequence: list[Run] = []
+    for step in steps:
+        if step.role not in HOST_BLOCK:
+            raise PointRejected(f"{mailbox}.{step.role}", "is the site's to write")
+        address = spec.results + HOST_BLOCK[step.role]
+        values = _role_cells(mailbox, step)
+        if step.role is Role.RESULT_SEQ:
+            sequence = [Run(table=Table.HOLDING, address=address, cells=tuple(values))]
+        else:
+            cells.update(enumerate(values, start=address))
+    return [*_join(cells), *sequence]
+
+
+def _role_cells(mailbox: str, step: RoleWrite) -> list[int]:
+    name = f"{mailbox}.{step.role}"
+    if step.role is Role.TEXT:
+        try:
+            return text_registers(str(step.value))
+        except ValueError as error:
+            raise PointRejected(name, str(error)) from error
+    if isinstance(step.value, str) or not 0 <= step.value < SEQUENCES:
+        raise PointRejected(name, f"{step.value!r} is outside 0..{SEQUENCES - 1}")
+    return [step.value]
+
+
+def _join(cells: Mapping[int, int]) -> Iterator[Run]:
+    """Rows of neighbouring registers, each as one request."""
+    ordered = sorted(cells)
+    for _, row in groupby(enumerate(ordered), key=lambda item: item[1] - item[0]):
+        addresses = [address for _, address in row]
+        yield Run(table=Table.HOLDING, address=addresses[0], cells=tuple(cells[address] for address in addresses))
+
+
+def _spans(runs: Sequence[Run]) -> list[tuple[range, Sequence[Run]]]:
+    """The reads that show all runs again: one, if they lie within what one answer carries."""
+    window = range(min(run.window.start for run in runs), max(run.window.stop for run in runs))
+    if len(window) <= REGISTERS_PER_READ:
+        return [(window, runs)]
+    return [(run.window, [run]) for run in runs]
