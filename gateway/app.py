@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from gateway.core.profile import Pipeline
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.health import Readiness, health_server
@@ -84,8 +83,7 @@ async def gateway(
                 configuration.journal,
                 clock=parts.clock,
                 pipeline_after_verdict={
-                    name: smp.profile.pipeline is Pipeline.AFTER_VERDICT
-                    for name, smp in configuration.environments.items()
+                    name: smp.profile.pipeline == "after_verdict" for name, smp in configuration.environments.items()
                 },
                 event=telemetry.emit,
             )
@@ -184,7 +182,7 @@ class _Parts:
     def _account(
         self, member: Participant, smp: SmpEnvironment, transport: Transport, keys: JwksKeyRing, gate: Gate
     ) -> Account:
-        path = smp.profile.paths.callback.replace("{participant}", member.participant)
+        path = smp.profile.paths.callback_of(member.participant)
         return Account(
             Identity(
                 participant=member.participant,

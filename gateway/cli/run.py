@@ -39,7 +39,7 @@ def run(
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop where it is installed, which it is on every platform it exists for."""
+    """Use uvloop where it is installed, which it is on every platform it exists for."""
     try:
         import uvloop  # noqa: PLC0415 - optional: Windows has none
     except ImportError:

@@ -36,15 +36,13 @@ class _Trace:
 @asynccontextmanager
 async def smp_client(base_url: str, profile: Profile, tls: ssl.SSLContext, clock: Clock) -> AsyncIterator[SmpClient]:
     """Open the connection pool of one environment; leaving closes it."""
-    tracing = aiohttp.TraceConfig(trace_config_ctx_factory=lambda trace_request_ctx: trace_request_ctx or _Trace())
+    tracing = aiohttp.TraceConfig()
 
-    async def connected(_session: aiohttp.ClientSession, ctx: SimpleNamespace | _Trace, _params: object) -> None:
-        if isinstance(ctx, _Trace):
-            ctx.handed_over = True
+    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.handed_over = True
 
-    async def written(_session: aiohttp.ClientSession, ctx: SimpleNamespace | _Trace, _params: object) -> None:
-        if isinstance(ctx, _Trace):
-            ctx.sent_at = clock.now()
+    async def written(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.sent_at = clock.now()
 
     tracing.on_connection_create_end.append(connected)
     tracing.on_connection_reuseconn.append(connected)

@@ -21,7 +21,6 @@ from gateway.telemetry import Telemetry
 
 _AT_ONCE = 8  # status calls under way at the same time, so that a backlog of doubts cannot crowd out fresh messages
 _LONGEST_SLEEP_S = 5.0  # also bounds how late a not-after is noticed
-_JITTER = 0.2
 
 
 class Reconciler:
@@ -83,7 +82,7 @@ class Reconciler:
             return
         finding = await self._ask(account, submission)
         step = decide(account.profile, submission, finding, self._clock.now())
-        pause = max(int(step.pause * self._entropy.jitter(_JITTER)), 1)
+        pause = max(int(step.pause * self._entropy.jitter(account.profile.timings.poll_jitter)), 1)
         if step.resend:
             await self._resend(account, submission, step)
         elif step.event is not None:

@@ -18,12 +18,13 @@ from contextlib import asynccontextmanager
 
 from gateway.core import answer, codec, strict_json
 from gateway.core.answer import Meaning
-from gateway.core.message import Hop, Kind, Lane, Message, Submission
+from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import poll_pause
-from gateway.core.transaction import Event
+from gateway.core.transaction import Event, State
+from gateway.errors import JournalFull
 from gateway.flow.account import Account
 from gateway.flow.signals import Signals
-from gateway.ports import Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
+from gateway.ports import Appended, Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
 from gateway.telemetry import Telemetry
 
 
@@ -83,6 +84,33 @@ class Sender:
         submission_id = self._entropy.uuid()
         body = codec.encode_submission(account.profile, kind, submission_id, content)
         return Outgoing(id=submission_id, body=body, attempt=account.attempt(number))
+
+    async def append(self, draft: Draft, outgoing: Outgoing | None) -> Appended:
+        """Commit a message and send it at once when its lane is free.
+
+        The caller may be cancelled (its link is lost): what was committed as SENDING is sent all the same.
+
+        Raises:
+            JournalFull: nothing was stored.
+        """
+        if self._attempts is None:
+            raise RuntimeError("the sender is not running")
+        commit = self._attempts.create_task(self._append(draft, outgoing), name=f"append {draft.id}")
+        appended = await asyncio.shield(commit)
+        if isinstance(appended, JournalFull):
+            raise appended
+        return appended
+
+    async def _append(self, draft: Draft, outgoing: Outgoing | None) -> Appended | JournalFull:
+        try:
+            appended = await self._journal.append(draft, outgoing)
+        except JournalFull as full:  # the caller's business, not the end of the sender
+            return full
+        if appended.submission is not None:
+            self.dispatch(appended.submission)
+        elif appended.state is State.ACCEPTED:
+            self.wake(draft.lane)
+        return appended
 
     def dispatch(self, submission: Submission) -> None:
         """Send a submission whose SENDING is committed."""
@@ -182,7 +210,9 @@ class Sender:
         now = self._clock.now()
         due_at = None
         if event is Event.TRANSACTION:
-            due_at = now + int(poll_pause(account.profile, 0) * self._entropy.jitter(0.2))
+            due_at = now + int(
+                poll_pause(account.profile, 0) * self._entropy.jitter(account.profile.timings.poll_jitter)
+            )
         elif event is Event.UNCLEAR:
             due_at = now
         hops = {Hop.SIGNED: signed_at, Hop.SENT: reply.sent_at, Hop.ANSWERED: reply.answered_at}

@@ -122,25 +122,31 @@ class Uplink:
         lane = self._lane(spec.name)
         if spec.name not in self._references:
             self._references[spec.name] = await self._services.journal.reference(lane)
-        match observe(trigger, self._references[spec.name], reading):
-            case Baseline(reference=reference):
-                await self._services.journal.set_reference(lane, reference)
-            case Fire(reference=reference):
-                intake = Intake(
-                    lane=lane,
-                    key=intake_key(reference),
-                    raw=reference.value.encode(),
-                    at=self._services.clock.now(),
-                    revision=self._site.revision,
-                    rules=self._rules(spec.name),
-                    reference=reference,
-                    hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
-                )
-                made, content = draft(intake, spec, snapshot, self._profile)
-                await self._commit(made, content)
+        news = observe(trigger, self._references[spec.name], reading)
+        match news:
             case None:
                 return
-        self._references[spec.name] = reference
+            case Baseline():
+                await self._services.journal.set_reference(lane, news.reference)
+            case Fire():
+                await self._fire(spec, lane, news.reference, reading, snapshot)
+        self._references[spec.name] = news.reference
+
+    async def _fire(
+        self, spec: MessageSpec, lane: Lane, reference: Reference, reading: Reading, snapshot: Snapshot
+    ) -> None:
+        intake = Intake(
+            lane=lane,
+            key=intake_key(reference),
+            raw=reference.value.encode(),
+            at=self._services.clock.now(),
+            revision=self._site.revision,
+            rules=self._site.relays,
+            reference=reference,
+            hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
+        )
+        made, content = draft(intake, spec, snapshot, self._profile)
+        await self._commit(made, content)
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
         made, content = self._draft(request, position, others)
@@ -148,6 +154,10 @@ class Uplink:
             appended = await self._commit(made, content)
         except JournalFull:
             self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
+            await session.confirm(request.receipt, Busy())
+            return
+        if appended.existed and not appended.same:
+            del self._positions[request.mailbox]  # ours was out of date; judged against the journal's it will be known
             await session.confirm(request.receipt, Busy())
             return
         self._positions[request.mailbox] = position
@@ -193,11 +203,7 @@ class Uplink:
                 outgoing = self._services.sender.outgoing(participant, made.kind, content)
             except SubmissionRefused as refused:
                 made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
-        appended = await self._services.journal.append(made, outgoing)
-        if appended.submission is not None:
-            self._services.sender.dispatch(appended.submission)
-        elif appended.state is State.ACCEPTED:
-            self._services.sender.wake(made.lane)
+        appended = await self._services.sender.append(made, outgoing)
         self._tell(made, appended)
         return appended
 

@@ -1,0 +1,22 @@
+"""What every suite shares: the wire profile that the product ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.core.profile import Profile
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def profile_path() -> Path:
+    return REPOSITORY / "config" / "profiles" / "smp-v1.yaml"
+
+
+@pytest.fixture(scope="session")
+def profile(profile_path: Path) -> Profile:
+    return Profile.model_validate(yaml.safe_load(profile_path.read_text(encoding="utf-8")))
