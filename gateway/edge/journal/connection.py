@@ -1,0 +1,154 @@
+"""Connections to a journal on SQLite: how they are opened, and how a file is made ready for this program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+
+from gateway.edge.journal.migrations import LEDGER, Migration, load_migrations, pending
+from gateway.edge.journal.statements import Parameter, Row, load_queries
+from gateway.errors import JournalBroken, JournalError, JournalMismatch
+
+DIALECT = "sqlite"
+# The first release without the WAL-reset corruption.
+_OLDEST_SQLITE = (3, 51, 3)
+_STATEMENTS = 256  # more than queries.sql has, so that each is parsed once per connection
+_BUSY_MS = 5000  # readers of other processes may hold a lock for a moment, while a log is recovered
+_APPLIED = "SELECT name, checksum FROM migration ORDER BY name"
+
+
+class Connection:
+    """One SQLite connection that knows the named statements; used by one thread at a time."""
+
+    def __init__(self, raw: apsw.Connection, queries: Mapping[str, str]) -> None:
+        self.raw = raw
+        self._queries = queries
+
+    def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
+        """Run a named statement and return all its rows."""
+        return self.raw.execute(self._queries[name], parameters).fetchall()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.raw.close()
+
+
+def create_folder(path: Path) -> None:
+    """Make the journal's folder where it is missing, for its owner only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def create_file(path: Path) -> None:
+    """Make the file where it is missing, readable by its owner only; SQLite gives its own files the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def open_writing(path: Path, *, now: int, vfs: str | None = None) -> Connection:
+    """Open the one connection that writes, and bring the schema up to date.
+
+    Raises:
+        JournalMismatch: not a journal, a newer one, or an altered one; or SQLite is too old.
+        JournalBroken: the file cannot be read or written.
+    """
+    assert_version()
+    try:
+        raw = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE, vfs=vfs, statementcachesize=_STATEMENTS)
+        raw.set_busy_timeout(_BUSY_MS)
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1)):
+            raw.pragma(pragma, value)
+        _migrate(raw, load_migrations(DIALECT), now)
+    except apsw.NotADBError as error:
+        raise JournalMismatch(f"{path} is not a journal: {error}") from error
+    except apsw.Error as error:
+        raise JournalBroken(f"{path} cannot be opened: {error}") from error
+    return Connection(raw, load_queries())
+
+
+def open_reading(path: Path, *, vfs: str | None = None) -> Connection:
+    """Open a connection that can only read.
+
+    Raises:
+        JournalMismatch: not a journal that this program can read.
+        JournalError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no journal at {path}")
+    try:
+        raw = apsw.Connection(str(path), apsw.SQLITE_OPEN_READONLY, vfs=vfs, statementcachesize=_STATEMENTS)
+        raw.set_busy_timeout(_BUSY_MS)
+        missing = pending(load_migrations(DIALECT), _applied(raw))
+    except (apsw.NotADBError, apsw.SQLError) as error:
+        raise JournalMismatch(f"{path} is not a journal: {error}") from error
+    except apsw.Error as error:
+        raise JournalError(f"{path} cannot be read: {error}") from error
+    if missing:
+        raise JournalMismatch(f"{path} is older than this program: start the gateway once")
+    return Connection(raw, load_queries())
+
+
+def raise_epoch(connection: Connection) -> int:
+    """Begin the next epoch: whatever an earlier gateway still holds in its hands is void from here on."""
+    try:
+        (row,) = connection.rows("raise_epoch", {})
+    except apsw.Error as error:
+        raise JournalBroken(f"the epoch cannot be raised: {error}") from error
+    epoch: int = row[0]
+    return epoch
+
+
+async def check_integrity(path: Path) -> None:
+    """Run SQLite's quick check over a whole file, on a connection and in a thread of its own. Safe to cancel.
+
+    Raises:
+        JournalBroken: the file is damaged.
+    """
+    with closing(open_reading(path)) as connection:
+        check = asyncio.create_task(asyncio.to_thread(_quick_check, connection.raw), name="journal check")
+        try:
+            faults = await asyncio.shield(check)
+        except asyncio.CancelledError:
+            connection.raw.interrupt()
+            await asyncio.wait([check])
+            raise
+    if faults:
+        raise JournalBroken(f"{path} is damaged: {'; '.join(faults)}")
+
+
+def _quick_check(raw: apsw.Connection) -> list[str]:
+    try:
+        found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(10)")]
+    except apsw.InterruptError:
+        return []
+    except apsw.Error as error:
+        return [f"{type(error).__name__}: {error}"]
+    return [] if found == ["ok"] else found
+
+
+def assert_version() -> None:
+    """Refuse an SQLite that can corrupt what it stores.
+
+    Raises:
+        JournalMismatch: it is older than 3.51.3.
+    """
+    version = tuple(int(each) for each in apsw.sqlite_lib_version().split("."))
+    if version < _OLDEST_SQLITE:
+        raise JournalMismatch(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 is needed")
+
+
+def _migrate(raw: apsw.Connection, migrations: Sequence[Migration], now: int) -> None:
+    raw.execute(LEDGER)
+    for each in pending(migrations, _applied(raw)):
+        with raw:  # one transaction
+            raw.execute(each.sql)
+            raw.execute(
+                "INSERT INTO migration (name, checksum, applied_at) VALUES (?, ?, ?)", (each.name, each.checksum, now)
+            )
+
+
+def _applied(raw: apsw.Connection) -> dict[str, str]:
+    return {str(name): str(checksum) for name, checksum in raw.execute(_APPLIED)}

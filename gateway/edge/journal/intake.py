@@ -1,0 +1,151 @@
+"""What comes from a site: a draft becomes a message, with everything that moves with it, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.core.message import Attempt, Draft, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.transaction import Event, State, advance
+from gateway.edge.journal import moving, rows
+from gateway.edge.journal.statements import Commit
+from gateway.errors import JournalFull
+from gateway.ports import Appended, Outgoing
+
+
+def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: bool, after_verdict: bool) -> Appended:
+    """Store a draft, unless its id is there; with ``outgoing`` and a free lane it is SENDING when this returns.
+
+    Raises:
+        JournalFull: ``full``, and the draft is a new one.
+    """
+    existing = _existing(commit, draft)
+    if existing is not None:
+        return existing
+    if full:
+        raise JournalFull("the disk is nearly full: nothing new is accepted")
+    event = Event.INVALID if draft.problems else Event.VALID
+    state = advance(State.RECEIVED, event)
+    free = state is State.ACCEPTED and outgoing is not None and is_free(commit, draft.lane, after_verdict=after_verdict)
+    stored = advance(state, Event.TAKEN) if free else state
+    _store_message(commit, draft, stored)
+    moving.audit(commit, draft.lane, draft.id, event, step=(State.RECEIVED, state))
+    if draft.mailbox is not None and draft.position is not None:
+        set_position(commit, draft.lane.site, draft.mailbox, draft.position)
+    if draft.reference is not None:
+        set_reference(commit, draft.lane, draft.reference)
+    moving.record_hops(commit, draft.id, draft.hops)
+    relays = moving.make_relays(commit, draft.lane, draft.id, draft.rules, state)
+    submission = None
+    if free and outgoing is not None:
+        submission = open_submission(commit, blank_submission(draft, outgoing), draft.rows)
+        moving.audit(commit, draft.lane, draft.id, Event.TAKEN, step=(state, stored), submission_id=submission.id)
+    return Appended(message_id=draft.id, state=stored, submission=submission, relays=bool(relays))
+
+
+def _existing(commit: Commit, draft: Draft) -> Appended | None:
+    row = commit.one("message_same", id=draft.id)
+    if row is None:
+        return None
+    kind, raw, content, state = row
+    same = kind == draft.kind and (raw == draft.raw if draft.problems else content == draft.content)
+    return Appended(message_id=draft.id, state=State(state), existed=True, same=same)
+
+
+def is_free(commit: Commit, lane: Lane, *, after_verdict: bool) -> bool:
+    """Whether a new message of this lane could be sent at once: nothing blocks it and nothing is before it."""
+    return commit.one("lane_busy", lane=str(lane)) is None and not (
+        after_verdict and commit.one("lane_awaiting", lane=str(lane)) is not None
+    )
+
+
+def _store_message(commit: Commit, draft: Draft, state: State) -> None:
+    lane = draft.lane
+    commit.run(
+        "insert_message",
+        id=draft.id,
+        environment=lane.environment,
+        participant=lane.participant,
+        site=lane.site,
+        name=lane.message,
+        lane=str(lane),
+        kind=draft.kind,
+        intake_key=draft.intake_key,
+        raw=draft.raw,
+        content=draft.content,
+        row_count=draft.rows,
+        state=state,
+        problems=rows.dump_problems(draft.problems),
+        created=rows.dump_created(()),
+        rules=rows.dump_rules(draft.rules),
+        revision=draft.revision,
+        not_after=draft.not_after,
+        accepted_at=draft.accepted_at,
+    )
+
+
+def open_submission(commit: Commit, blank: Submission, row_count: int) -> Submission:
+    """Store a submission in SENDING that carries all rows of one message; its first attempt is number 1."""
+    submission = replace(blank, attempt=replace(blank.attempt, number=1))
+    lane = submission.lane
+    commit.run(
+        "insert_submission",
+        id=submission.id,
+        environment=lane.environment,
+        participant=lane.participant,
+        lane=str(lane),
+        kind=submission.kind,
+        body=submission.body,
+        state=submission.state,
+    )
+    commit.run(
+        "insert_part",
+        submission_id=submission.id,
+        message_id=submission.message_id,
+        first_row=0,
+        row_count=row_count,
+        first_in_submission=0,
+    )
+    store_attempt(commit, submission.id, submission.attempt)
+    return submission
+
+
+def blank_submission(of: Draft | Message, outgoing: Outgoing) -> Submission:
+    """The submission of a whole message, not stored yet."""
+    return Submission(
+        id=outgoing.id,
+        message_id=of.id,
+        lane=of.lane,
+        kind=of.kind,
+        body=outgoing.body,
+        attempt=outgoing.attempt,
+    )
+
+
+def store_attempt(commit: Commit, submission_id: str, attempt: Attempt) -> None:
+    """Store a try at sending before it is made."""
+    commit.run(
+        "insert_attempt",
+        submission_id=submission_id,
+        number=attempt.number,
+        jti=attempt.jti,
+        iat=attempt.iat,
+        key_id=attempt.key_id,
+    )
+
+
+def set_position(commit: Commit, site: str, mailbox: str, position: MailboxPosition) -> None:
+    """Move a mailbox; a position without a result sequence keeps the journal's own counter."""
+    commit.run(
+        "set_mailbox_position",
+        site=site,
+        mailbox=mailbox,
+        generation=position.generation,
+        sequence=position.sequence,
+        crc=position.crc,
+        result_seq=position.result_seq,
+    )
+
+
+def set_reference(commit: Commit, lane: Lane, reference: Reference) -> None:
+    """Store the reference value of a change trigger."""
+    commit.run("set_reference", lane=str(lane), value=reference.value, counter=reference.counter)

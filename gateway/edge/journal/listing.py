@@ -1,0 +1,51 @@
+"""Readings that may look at many rows: what could be sent, what is overdue, what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gateway.core.message import Lane, Message, Submission
+from gateway.core.transaction import State
+from gateway.edge.journal import rows
+from gateway.edge.journal.statements import Reading
+from gateway.ports import Depth, MessageFilter
+
+
+def lanes(reading: Reading, waits_for_verdict: Callable[[Lane], bool]) -> Sequence[Lane]:
+    """The lanes that have a message which could be sent now, oldest message first."""
+    accepted = [Lane.parse(name) for name, _ in reading.all("accepted_lanes")]
+    return [lane for lane in accepted if not is_blocked(reading, lane, after_verdict=waits_for_verdict(lane))]
+
+
+def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:
+    """Whether a message of this lane keeps the next one from being sent."""
+    if reading.one("lane_blocking", lane=str(lane)) is not None:
+        return True
+    return after_verdict and reading.one("lane_awaiting", lane=str(lane)) is not None
+
+
+def overdue(reading: Reading, now: int) -> tuple[Sequence[Submission], int | None]:
+    """The submissions whose time has come, longest overdue first, and when the next one's comes."""
+    found = [rows.submission(row) for row in reading.all("overdue_submissions", until=now)]
+    row = reading.one("next_due", until=now)
+    return found, None if row is None else row[0]
+
+
+def history(reading: Reading, which: MessageFilter) -> Sequence[Message]:
+    """Messages, newest first."""
+    found = reading.all(
+        "history",
+        environment=which.environment,
+        participant=which.participant,
+        site=which.site,
+        state=which.state,
+        limit=which.limit,
+    )
+    return [rows.message(row, rows.hops(reading.all("hops", message_id=row[0]))) for row in found]
+
+
+def depth(reading: Reading) -> Depth:
+    """How many messages are in each state, and relays are pending."""
+    row = reading.one("count_relays")
+    counts = {State(state): count for state, count in reading.all("count_messages")}
+    return Depth(messages=counts, relays=0 if row is None else row[0])

@@ -1,0 +1,172 @@
+-- The first schema. Never edit this file once it was released: its checksum stands in every journal. Add a file instead.
+-- Times are µs UTC. JSON texts are written and read by the program; no query looks inside them.
+
+CREATE TABLE node (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL CHECK (epoch >= 0)
+) STRICT;
+INSERT INTO node (id, epoch) VALUES (1, 0);
+
+-- `number` is the accept order. `epoch` says which life of the gateway wrote the row last.
+CREATE TABLE message (
+    number INTEGER NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+    participant TEXT NOT NULL,
+    site TEXT NOT NULL,
+    name TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('assets', 'unit')),
+    intake_key TEXT NOT NULL,
+    raw BLOB NOT NULL,
+    content BLOB NOT NULL,
+    row_count INTEGER NOT NULL CHECK (row_count >= 0),
+    state TEXT NOT NULL CHECK (state IN ('refused', 'accepted', 'waiting', 'expired', 'sending', 'in_doubt', 'awaiting',
+        'rejected', 'completed', 'partial', 'failed', 'escalated', 'parked')),
+    problems TEXT NOT NULL,
+    created TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    not_after INTEGER,
+    accepted_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    transaction_id TEXT,
+    epoch INTEGER NOT NULL
+) STRICT;
+-- What is under way is few among many: the queries of the hot path see only these rows.
+CREATE INDEX message_open ON message (lane, state, number)
+    WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked');
+CREATE INDEX message_expiring ON message (not_after) WHERE not_after IS NOT NULL AND state IN ('accepted', 'waiting');
+
+CREATE TABLE submission (
+    id TEXT NOT NULL PRIMARY KEY,
+    environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+    participant TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('assets', 'unit')),
+    body BLOB NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('accepted', 'expired', 'sending', 'in_doubt', 'awaiting', 'rejected', 'completed',
+        'partial', 'failed', 'escalated', 'parked', 'refused')),
+    attempts INTEGER NOT NULL CHECK (attempts >= 1),
+    transaction_id TEXT,
+    first_sent_at INTEGER,
+    doubt_since INTEGER,
+    awaiting_since INTEGER,
+    due_at INTEGER,
+    polls INTEGER NOT NULL CHECK (polls >= 0),
+    epoch INTEGER NOT NULL
+) STRICT;
+CREATE INDEX submission_transaction ON submission (transaction_id) WHERE transaction_id IS NOT NULL;
+CREATE INDEX submission_sending ON submission (id) WHERE state = 'sending';
+CREATE INDEX submission_due ON submission (due_at) WHERE state IN ('in_doubt', 'awaiting') AND due_at IS NOT NULL;
+
+-- Which rows of which message a submission carries: `row_count` rows from `first_row` of the message, which are the rows
+-- from `first_in_submission` of the submission.
+CREATE TABLE part (
+    submission_id TEXT NOT NULL REFERENCES submission (id),
+    message_id TEXT NOT NULL REFERENCES message (id),
+    first_row INTEGER NOT NULL CHECK (first_row >= 0),
+    row_count INTEGER NOT NULL CHECK (row_count >= 0),
+    first_in_submission INTEGER NOT NULL CHECK (first_in_submission >= 0),
+    PRIMARY KEY (submission_id, message_id)
+) STRICT;
+CREATE INDEX part_message ON part (message_id);
+
+-- One try at sending. Without an outcome it was under way when the gateway died; its signature is then not known.
+CREATE TABLE attempt (
+    submission_id TEXT NOT NULL REFERENCES submission (id),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    jti TEXT NOT NULL,
+    iat INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    signature TEXT,
+    outcome TEXT,
+    status INTEGER,
+    answer BLOB,
+    note TEXT,
+    settled_at INTEGER,
+    PRIMARY KEY (submission_id, number)
+) STRICT;
+
+-- Every validly signed callback, with what it said already read, so that a late match parses nothing.
+CREATE TABLE callback (
+    environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+    issuer TEXT NOT NULL,
+    jti TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    body BLOB NOT NULL,
+    signature TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    hops TEXT NOT NULL,
+    disposition TEXT NOT NULL
+        CHECK (disposition IN ('applied', 'repeated', 'conflict', 'orphan', 'other', 'quarantined')),
+    note TEXT NOT NULL,
+    transaction_id TEXT,
+    named_submission TEXT,
+    verdict TEXT,
+    submission_id TEXT,
+    message_id TEXT,
+    PRIMARY KEY (environment, issuer, jti)
+) STRICT;
+CREATE INDEX callback_orphan ON callback (environment, participant, received_at) WHERE disposition = 'orphan';
+CREATE INDEX callback_message ON callback (message_id) WHERE message_id IS NOT NULL;
+
+CREATE TABLE relay (
+    id INTEGER NOT NULL PRIMARY KEY,
+    message_id TEXT NOT NULL REFERENCES message (id),
+    participant TEXT NOT NULL,
+    site TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('refused', 'accepted', 'waiting', 'expired', 'sending', 'in_doubt', 'awaiting',
+        'rejected', 'completed', 'partial', 'failed', 'escalated', 'parked')),
+    result_seq INTEGER CHECK (result_seq BETWEEN 1 AND 65535),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'superseded', 'delivered', 'rejected')),
+    problem TEXT,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+CREATE INDEX relay_pending ON relay (site, connection, id) WHERE state = 'pending';
+CREATE INDEX relay_message ON relay (message_id);
+
+CREATE TABLE mailbox (
+    site TEXT NOT NULL,
+    mailbox TEXT NOT NULL,
+    generation INTEGER NOT NULL CHECK (generation >= 1),
+    sequence INTEGER NOT NULL CHECK (sequence BETWEEN 0 AND 65535),
+    crc INTEGER NOT NULL,
+    result_seq INTEGER CHECK (result_seq BETWEEN 0 AND 65535),
+    PRIMARY KEY (site, mailbox)
+) STRICT;
+
+CREATE TABLE reference (
+    lane TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL,
+    counter INTEGER NOT NULL CHECK (counter >= 0)
+) STRICT;
+
+CREATE TABLE hop (
+    message_id TEXT NOT NULL,
+    hop TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (message_id, hop)
+) STRICT, WITHOUT ROWID;
+
+-- One row for each step of each submission (or message that has none yet), and for evidence that moved nothing.
+CREATE TABLE audit (
+    id INTEGER NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL,
+    environment TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    message_id TEXT,
+    submission_id TEXT,
+    actor TEXT NOT NULL,
+    event TEXT NOT NULL,
+    from_state TEXT,
+    to_state TEXT,
+    detail TEXT NOT NULL,
+    epoch INTEGER NOT NULL
+) STRICT;
+CREATE INDEX audit_message ON audit (message_id) WHERE message_id IS NOT NULL;

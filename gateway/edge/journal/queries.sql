@@ -1,0 +1,289 @@
+-- Every statement of the journal, by name. Portable between SQLite and PostgreSQL: named parameters, ON CONFLICT and
+-- RETURNING; no row ids, no functions on JSON. Columns are listed in the order in which rows.py reads them.
+-- `:epoch` and `:now` come with every call inside a commit. Every UPDATE of a message or a submission writes only in the
+-- epoch that the node row holds, so that a gateway that was replaced changes nothing.
+
+-- :name node_epoch
+SELECT epoch FROM node WHERE id = 1
+
+-- :name raise_epoch
+UPDATE node SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch
+
+-- :name newest_audit
+SELECT MAX(at) FROM audit WHERE id = (SELECT MAX(id) FROM audit)
+
+-- ---------------------------------------------------------------- messages
+
+-- :name message_by_id
+SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
+    transaction_id
+FROM message WHERE id = :id
+
+-- :name lane_of_message
+SELECT lane FROM message WHERE id = :id
+
+-- :name message_same
+SELECT kind, raw, content, state FROM message WHERE id = :id
+
+-- :name message_dossier
+SELECT raw, revision, rules FROM message WHERE id = :id
+
+-- :name insert_message
+INSERT INTO message (id, environment, participant, site, name, lane, kind, intake_key, raw, content, row_count, state,
+    problems, created, rules, revision, not_after, accepted_at, updated_at, transaction_id, epoch)
+VALUES (:id, :environment, :participant, :site, :name, :lane, :kind, :intake_key, :raw, :content, :row_count, :state,
+    :problems, :created, :rules, :revision, :not_after, :accepted_at, :now, NULL, :epoch)
+
+-- :name update_message
+UPDATE message SET state = :state, problems = :problems, created = :created, updated_at = :now, epoch = :epoch,
+    transaction_id = COALESCE(transaction_id, :transaction_id)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+RETURNING id
+
+-- :name lane_blocking
+SELECT state FROM message
+WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+    AND state IN ('waiting', 'sending', 'in_doubt', 'escalated', 'parked')
+LIMIT 1
+
+-- :name lane_busy
+SELECT state FROM message
+WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+    AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'escalated', 'parked')
+LIMIT 1
+
+-- :name lane_awaiting
+SELECT state FROM message
+WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked') AND state = 'awaiting'
+LIMIT 1
+
+-- :name accepted_lanes
+SELECT lane, MIN(number) FROM message
+WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked') AND state = 'accepted'
+GROUP BY lane ORDER BY 2
+
+-- :name first_accepted
+SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
+    transaction_id
+FROM message
+WHERE lane = :lane
+    AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+    AND state = 'accepted'
+ORDER BY number LIMIT 1
+
+-- :name expired_messages
+SELECT id FROM message
+WHERE not_after IS NOT NULL AND state IN ('accepted', 'waiting') AND not_after <= :now
+ORDER BY number
+
+-- :name history
+SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
+    transaction_id
+FROM message
+WHERE (:environment IS NULL OR environment = :environment)
+    AND (:participant IS NULL OR participant = :participant)
+    AND (:site IS NULL OR site = :site)
+    AND (:state IS NULL OR state = :state)
+ORDER BY number DESC LIMIT :limit
+
+-- :name count_messages
+SELECT state, COUNT(*) FROM message GROUP BY state
+
+-- :name count_relays
+SELECT COUNT(*) FROM relay WHERE state = 'pending'
+
+-- :name hops
+SELECT hop, at FROM hop WHERE message_id = :message_id
+
+-- :name insert_hop
+INSERT INTO hop (message_id, hop, at) VALUES (:message_id, :hop, :at) ON CONFLICT DO NOTHING
+
+-- :name insert_audit
+INSERT INTO audit (at, environment, participant, message_id, submission_id, actor, event, from_state, to_state, detail,
+    epoch)
+VALUES (:now, :environment, :participant, :message_id, :submission_id, :actor, :event, :from_state, :to_state, :detail,
+    :epoch)
+
+-- :name audit_of_message
+SELECT at, actor, event, submission_id, from_state, to_state, detail FROM audit
+WHERE message_id = :message_id ORDER BY id
+
+-- ---------------------------------------------------------------- submissions
+
+-- :name submission_by_id
+SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
+    s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
+FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
+WHERE s.id = :id
+
+-- :name submissions_by_transaction
+SELECT id FROM submission
+WHERE transaction_id = :transaction_id AND environment = :environment AND participant = :participant
+
+-- :name submissions_of_message
+SELECT s.id, p.message_id, s.lane, s.kind, s.body, s.state,
+    s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
+FROM part p JOIN submission s ON s.id = p.submission_id
+    JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
+WHERE p.message_id = :message_id ORDER BY p.first_row
+
+-- :name sending_submissions
+SELECT id FROM submission WHERE state = 'sending' ORDER BY id
+
+-- :name overdue_submissions
+SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
+    s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
+FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
+WHERE s.state IN ('in_doubt', 'awaiting') AND s.due_at IS NOT NULL AND s.due_at <= :until
+ORDER BY s.due_at
+
+-- :name next_due
+SELECT MIN(due_at) FROM submission
+WHERE state IN ('in_doubt', 'awaiting') AND due_at IS NOT NULL AND due_at > :until
+
+-- :name insert_submission
+INSERT INTO submission (id, environment, participant, lane, kind, body, state, attempts, transaction_id, first_sent_at,
+    doubt_since, awaiting_since, due_at, polls, epoch)
+VALUES (:id, :environment, :participant, :lane, :kind, :body, :state, 1, NULL, NULL, NULL, NULL, NULL, 0, :epoch)
+
+-- :name insert_part
+INSERT INTO part (submission_id, message_id, first_row, row_count, first_in_submission)
+VALUES (:submission_id, :message_id, :first_row, :row_count, :first_in_submission)
+
+-- :name insert_attempt
+INSERT INTO attempt (submission_id, number, jti, iat, key_id, started_at, epoch)
+VALUES (:submission_id, :number, :jti, :iat, :key_id, :now, :epoch)
+
+-- :name settle_attempt
+UPDATE attempt SET signature = :signature, outcome = :outcome, status = :status, answer = :answer, note = :note,
+    settled_at = :now
+WHERE submission_id = :submission_id AND number = :number
+
+-- :name count_attempt
+UPDATE submission SET attempts = :number
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+RETURNING id
+
+-- :name move_submission
+UPDATE submission SET state = :state, due_at = :due_at, polls = 0, epoch = :epoch,
+    transaction_id = COALESCE(transaction_id, :transaction_id),
+    doubt_since = CASE WHEN :state = 'in_doubt' THEN :now ELSE doubt_since END,
+    awaiting_since = CASE WHEN :state = 'awaiting' THEN :now ELSE awaiting_since END
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+RETURNING id
+
+-- :name name_transaction
+UPDATE submission SET transaction_id = :transaction_id, epoch = :epoch
+WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+
+-- :name name_transaction_of_message
+UPDATE message SET transaction_id = :transaction_id, epoch = :epoch
+WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+
+-- :name first_sent
+UPDATE submission SET first_sent_at = :at
+WHERE id = :id AND first_sent_at IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+
+-- :name postpone
+UPDATE submission SET due_at = :due_at, polls = polls + 1
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+
+-- :name hasten
+UPDATE submission SET due_at = :now
+WHERE id = :id AND state IN ('in_doubt', 'awaiting') AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+
+-- :name parts_of_submission
+SELECT p.message_id, p.first_row, p.row_count, p.first_in_submission, m.state, m.lane, m.problems, m.created, m.rules
+FROM part p JOIN message m ON m.id = p.message_id
+WHERE p.submission_id = :submission_id ORDER BY m.number
+
+-- :name part_states
+SELECT s.state FROM part p JOIN submission s ON s.id = p.submission_id WHERE p.message_id = :message_id
+
+-- :name message_to_move
+SELECT id, 0, row_count, 0, state, lane, problems, created, rules FROM message WHERE id = :id
+
+-- :name not_after_of_submission
+SELECT MIN(m.not_after) FROM part p JOIN message m ON m.id = p.message_id WHERE p.submission_id = :submission_id
+
+-- :name attempts_of_message
+SELECT a.submission_id, a.number, a.jti, a.iat, a.key_id, a.started_at, a.signature, a.outcome, a.status, a.answer,
+    a.note, a.settled_at
+FROM part p JOIN attempt a ON a.submission_id = p.submission_id
+WHERE p.message_id = :message_id ORDER BY p.first_row, a.submission_id, a.number
+
+-- ---------------------------------------------------------------- callbacks
+
+-- :name callback_by_jti
+SELECT body, disposition, note FROM callback WHERE environment = :environment AND issuer = :issuer AND jti = :jti
+
+-- :name insert_callback
+INSERT INTO callback (environment, issuer, jti, participant, body, signature, received_at, hops, disposition, note,
+    transaction_id, named_submission, verdict, submission_id, message_id)
+VALUES (:environment, :issuer, :jti, :participant, :body, :signature, :received_at, :hops, :disposition, :note,
+    :transaction_id, :named_submission, :verdict, :submission_id, :message_id)
+
+-- :name orphans
+SELECT issuer, jti, hops, transaction_id, named_submission, verdict FROM callback
+WHERE disposition = 'orphan' AND environment = :environment AND participant = :participant
+    AND (transaction_id = :transaction_id OR named_submission = :submission_id)
+ORDER BY received_at, jti
+
+-- :name adopt_callback
+UPDATE callback SET disposition = :disposition, note = :note, submission_id = :submission_id, message_id = :message_id
+WHERE environment = :environment AND issuer = :issuer AND jti = :jti
+
+-- :name callbacks_of_message
+SELECT issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
+WHERE message_id = :message_id ORDER BY received_at, jti
+
+-- ---------------------------------------------------------------- relays, mailboxes, references
+
+-- :name insert_relay
+INSERT INTO relay (message_id, participant, site, connection, rule, event, result_seq, state, created_at)
+VALUES (:message_id, :participant, :site, :connection, :rule, :event, :result_seq, 'pending', :now)
+
+-- :name pending_relays_of_message
+SELECT id, event, rule FROM relay WHERE message_id = :message_id AND state = 'pending'
+
+-- :name supersede_relay
+UPDATE relay SET state = 'superseded', finished_at = :now WHERE id = :id AND state = 'pending'
+
+-- :name next_relay
+SELECT id, message_id, participant, site, event, rule, result_seq FROM relay
+WHERE site = :site AND connection = :connection AND state = 'pending'
+ORDER BY id LIMIT 1
+
+-- :name relay_by_id
+SELECT id, message_id, participant, site, event, rule, result_seq FROM relay WHERE id = :id
+
+-- :name number_relay
+UPDATE relay SET result_seq = :result_seq WHERE id = :id AND result_seq IS NULL
+
+-- :name finish_relay
+UPDATE relay SET state = :state, problem = :problem, finished_at = :now
+WHERE id = :id AND state IN ('pending', 'superseded')
+RETURNING message_id
+
+-- :name relays_of_message
+SELECT id, connection, event, result_seq, state, problem, created_at, finished_at FROM relay
+WHERE message_id = :message_id ORDER BY id
+
+-- :name mailbox_position
+SELECT generation, sequence, crc, result_seq FROM mailbox WHERE site = :site AND mailbox = :mailbox
+
+-- :name set_mailbox_position
+INSERT INTO mailbox (site, mailbox, generation, sequence, crc, result_seq)
+VALUES (:site, :mailbox, :generation, :sequence, :crc, :result_seq)
+ON CONFLICT (site, mailbox) DO UPDATE SET generation = excluded.generation, sequence = excluded.sequence,
+    crc = excluded.crc, result_seq = COALESCE(excluded.result_seq, mailbox.result_seq)
+
+-- :name set_result_seq
+UPDATE mailbox SET result_seq = :result_seq WHERE site = :site AND mailbox = :mailbox
+
+-- :name reference
+SELECT value, counter FROM reference WHERE lane = :lane
+
+-- :name set_reference
+INSERT INTO reference (lane, value, counter) VALUES (:lane, :value, :counter)
+ON CONFLICT (lane) DO UPDATE SET value = excluded.value, counter = excluded.counter

@@ -1,0 +1,225 @@
+"""Rows as values and values as columns; the one place that knows the order of columns and the shape of JSON texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from gateway.core.message import Attempt, Created, Hop, Hops, Kind, Lane, MailboxPosition, Message, Problem, Submission
+from gateway.core.relay import Relay, RelayRule, rule_from_json, rule_to_json
+from gateway.core.transaction import Event, State
+from gateway.core.verdict import Verdict
+from gateway.edge.journal.statements import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One message of a submission, as far as moving it needs: which rows it has there, and what it is now."""
+
+    message_id: str
+    first_row: int
+    row_count: int
+    first_in_submission: int
+    state: State
+    lane: Lane
+    problems: tuple[Problem, ...]
+    created: tuple[Created, ...]
+    rules: tuple[RelayRule, ...]
+
+    def own(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """The problems that concern this message, counted in its own rows."""
+        mine = range(self.first_in_submission, self.first_in_submission + self.row_count)
+        shift = self.first_row - self.first_in_submission
+        return tuple(
+            problem if problem.row is None else _shifted(problem, shift)
+            for problem in problems
+            if problem.row is None or problem.row in mine or self._whole
+        )
+
+    @property
+    def _whole(self) -> bool:
+        """Whether rows count alike here and there; a row out of range is then the SMP's mistake, shown as it is."""
+        return self.first_row == self.first_in_submission == 0
+
+
+def _shifted(problem: Problem, shift: int) -> Problem:
+    if not shift or problem.row is None:
+        return problem
+    return Problem(
+        row=problem.row + shift, ref=problem.ref, field=problem.field, code=problem.code, message=problem.message
+    )
+
+
+def message(row: Row, hops: Hops) -> Message:
+    """Read the columns of ``message_by_id``."""
+    ident, lane, kind, key, content, rows, state, accepted_at, updated_at, not_after, problems, created, transaction = (
+        row
+    )
+    return Message(
+        id=ident,
+        lane=Lane.parse(lane),
+        kind=Kind(kind),
+        intake_key=key,
+        content=content,
+        rows=rows,
+        state=State(state),
+        accepted_at=accepted_at,
+        updated_at=updated_at,
+        not_after=not_after,
+        problems=load_problems(problems),
+        created=load_created(created),
+        transaction_id=transaction,
+        hops=hops,
+    )
+
+
+def submission(row: Row) -> Submission:
+    """Read the columns of ``submission_by_id``."""
+    ident, message_id, lane, kind, body, state, transaction, sent, doubt, awaiting, polls, number, jti, iat, key = row
+    return Submission(
+        id=ident,
+        message_id=message_id,
+        lane=Lane.parse(lane),
+        kind=Kind(kind),
+        body=body,
+        attempt=Attempt(number=number, jti=jti, iat=iat, key_id=key),
+        state=State(state),
+        transaction_id=transaction,
+        first_sent_at=sent,
+        doubt_since=doubt,
+        awaiting_since=awaiting,
+        polls=polls,
+    )
+
+
+def part(row: Row) -> Part:
+    """Read the columns of ``parts_of_submission``."""
+    message_id, first_row, row_count, first_in_submission, state, lane, problems, created, rules = row
+    return Part(
+        message_id=message_id,
+        first_row=first_row,
+        row_count=row_count,
+        first_in_submission=first_in_submission,
+        state=State(state),
+        lane=Lane.parse(lane),
+        problems=load_problems(problems),
+        created=load_created(created),
+        rules=load_rules(rules),
+    )
+
+
+def relay(row: Row) -> Relay:
+    """Read the columns of ``next_relay``."""
+    ident, message_id, participant, site, event, rule, result_seq = row
+    return Relay(
+        id=ident,
+        message_id=message_id,
+        participant=participant,
+        site=site,
+        event=State(event),
+        rule=rule_from_json(orjson.loads(rule)),
+        result_seq=result_seq,
+    )
+
+
+def position(row: Row) -> MailboxPosition:
+    """Read the columns of ``mailbox_position``."""
+    generation, sequence, crc, result_seq = row
+    return MailboxPosition(generation=generation, sequence=sequence, crc=crc, result_seq=result_seq)
+
+
+def hops(rows: Sequence[Row]) -> Hops:
+    """Read the columns of ``hops``, in the order of the way."""
+    found: dict[Hop, int] = {Hop(hop): at for hop, at in rows}
+    return {hop: found[hop] for hop in Hop if hop in found}
+
+
+# ---------------------------------------------------------------- JSON texts
+def dump_problems(problems: Iterable[Problem]) -> str:
+    """As a list of ``[row, ref, field, code, message]``."""
+    return _text([[each.row, each.ref, each.field, each.code, each.message] for each in problems])
+
+
+def load_problems(text: str) -> tuple[Problem, ...]:
+    """Read what :func:`dump_problems` wrote."""
+    return () if text == _NOTHING else _problems(orjson.loads(text))
+
+
+def dump_created(created: Iterable[Created]) -> str:
+    """As a list of ``[ref, SMP id]``."""
+    return _text([[each.ref, each.smp_id] for each in created])
+
+
+def load_created(text: str) -> tuple[Created, ...]:
+    """Read what :func:`dump_created` wrote."""
+    return () if text == _NOTHING else _created(orjson.loads(text))
+
+
+def dump_rules(rules: Iterable[RelayRule]) -> str:
+    """As a list of what `core.relay` makes of a rule."""
+    return _text([rule_to_json(rule) for rule in rules])
+
+
+def load_rules(text: str) -> tuple[RelayRule, ...]:
+    """Read what :func:`dump_rules` wrote."""
+    return () if text == _NOTHING else tuple(rule_from_json(each) for each in orjson.loads(text))
+
+
+def dump_rule(rule: RelayRule) -> str:
+    """One rule, for its relay row."""
+    return _text(rule_to_json(rule))
+
+
+def dump_hops(hops: Hops) -> str:
+    """As an object of hop to µs."""
+    return _text({hop.value: at for hop, at in hops.items()})
+
+
+def load_hops(text: str) -> Hops:
+    """Read what :func:`dump_hops` wrote."""
+    return {Hop(hop): at for hop, at in orjson.loads(text).items()}
+
+
+def dump_verdict(verdict: Verdict | None) -> str | None:
+    """As ``[event, notification, created, problems]``; None stays None."""
+    if verdict is None:
+        return None
+    created = [[each.ref, each.smp_id] for each in verdict.created]
+    problems = [[each.row, each.ref, each.field, each.code, each.message] for each in verdict.problems]
+    return _text([verdict.event, verdict.notification, created, problems])
+
+
+def load_verdict(text: str) -> Verdict:
+    """Read what :func:`dump_verdict` wrote."""
+    event, notification, created, problems = orjson.loads(text)
+    return Verdict(
+        event=Event(event), notification=notification, created=_created(created), problems=_problems(problems)
+    )
+
+
+_NOTHING = "[]"
+
+
+def _problems(rows: Iterable[Sequence[Any]]) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(row=row, ref=ref, field=field, code=code, message=text) for row, ref, field, code, text in rows
+    )
+
+
+def _created(rows: Iterable[Sequence[str]]) -> tuple[Created, ...]:
+    return tuple(Created(ref=ref, smp_id=smp_id) for ref, smp_id in rows)
+
+
+def _text(value: object) -> str:
+    return orjson.dumps(value, default=_exact).decode()
+
+
+def _exact(value: object) -> orjson.Fragment:
+    """A constant of a relay rule may be a Decimal; it is written with the digits it has."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(format(value, "f").encode())
+    raise TypeError(f"{value!r} has no place in the journal")

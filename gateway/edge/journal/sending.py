@@ -1,0 +1,145 @@
+"""What goes to the SMP: a message or a doubt is taken for sending, and what became of each attempt is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gateway.core.message import Attempt, Hop, Lane, Message, Submission
+from gateway.core.transaction import TRANSITIONS, Event, State
+from gateway.edge.journal import intake, listing, moving, rows, verdicts
+from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.statements import Commit, Reading
+from gateway.ports import Changed, Outgoing, Settlement
+
+# A doubt that may not be sent again, its message's not-after having passed, is looked at again after this pause (µs),
+# until a verdict or the doubt deadline ends it.
+_LATE_PAUSE = 60_000_000
+
+
+def head(reading: Reading, lane: Lane, *, after_verdict: bool) -> tuple[Message, Submission | None] | None:
+    """The message of a lane to send next, with the submission it already has."""
+    if listing.is_blocked(reading, lane, after_verdict=after_verdict):
+        return None
+    row = reading.one("first_accepted", lane=str(lane))
+    if row is None:
+        return None
+    message = rows.message(row, rows.hops(reading.all("hops", message_id=row[0])))
+    found = [rows.submission(each) for each in reading.all("submissions_of_message", message_id=message.id)]
+    return message, next((each for each in found if each.state is State.ACCEPTED), None)
+
+
+def take(
+    commit: Commit, message_id: str, outgoing: Outgoing, waits_for_verdict: Callable[[Lane], bool]
+) -> Submission | None:
+    """Commit SENDING for the head of a lane; None when it is not that, or its not-after has passed."""
+    row = commit.one("lane_of_message", id=message_id)
+    if row is None:
+        return None
+    lane = Lane.parse(row[0])
+    found = head(commit, lane, after_verdict=waits_for_verdict(lane))
+    if found is None or found[0].id != message_id:
+        return None
+    message, earlier = found
+    if message.not_after is not None and message.not_after <= commit.now:
+        return None
+    if earlier is not None:
+        return _send_again(commit, earlier, Event.TAKEN, outgoing.attempt)
+    moving.move_message(commit, message_id, Cause(event=Event.TAKEN))
+    return intake.open_submission(commit, intake.blank_submission(message, outgoing), message.rows)
+
+
+def retake(commit: Commit, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
+    """Commit SENDING for a submission in doubt; None when it is not, or its message's not-after has passed."""
+    submission = moving.find(commit, submission_id)
+    if (submission.state, event) not in TRANSITIONS:
+        return None
+    row = commit.one("not_after_of_submission", submission_id=submission_id)
+    if row is not None and row[0] is not None and row[0] <= commit.now:
+        commit.run("postpone", id=submission_id, due_at=commit.now + _LATE_PAUSE)
+        return None
+    return _send_again(commit, submission, event, attempt)
+
+
+def _send_again(commit: Commit, submission: Submission, event: Event, attempt: Attempt) -> Submission:
+    counted = replace(attempt, number=submission.attempt.number + 1)
+    moving.move_submission(commit, submission, Cause(event=event))
+    commit.must("count_attempt", id=submission.id, number=counted.number)
+    intake.store_attempt(commit, submission.id, counted)
+    return replace(submission, state=State.SENDING, attempt=counted, polls=0)
+
+
+def settle(commit: Commit, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
+    """Store what became of an attempt; it moves the submission only if that still waits for this attempt."""
+    submission = moving.find(commit, submission_id)
+    _store_outcome(commit, submission, attempt, settlement)
+    if submission.state is State.SENDING and submission.attempt.number == attempt:
+        changed = moving.move_submission(commit, submission, _cause(settlement))
+    else:
+        changed = _keep(commit, submission, settlement)
+    return verdicts.adopt_orphans(commit, submission_id, changed)
+
+
+def _cause(settlement: Settlement) -> Cause:
+    return Cause(
+        event=settlement.event,
+        detail=settlement.note,
+        transaction_id=settlement.transaction_id,
+        problems=settlement.problems,
+        due_at=settlement.due_at,
+        hops=settlement.hops,
+    )
+
+
+def _store_outcome(commit: Commit, submission: Submission, attempt: int, settlement: Settlement) -> None:
+    commit.run(
+        "settle_attempt",
+        submission_id=submission.id,
+        number=attempt,
+        signature=settlement.signature,
+        outcome=settlement.event,
+        status=settlement.status,
+        answer=settlement.answer,
+        note=settlement.note,
+    )
+    sent_at = settlement.hops.get(Hop.SENT)
+    if sent_at is not None and submission.first_sent_at is None:
+        commit.run("first_sent", id=submission.id, at=sent_at)
+
+
+def _keep(commit: Commit, submission: Submission, settlement: Settlement) -> Changed:
+    """A verdict, a restart or a later attempt came first: the answer is evidence, and its transaction id is news."""
+    changed = moving.unmoved(commit, submission)
+    if settlement.transaction_id is not None:
+        moving.name_transaction(commit, submission.id, changed.message_id, settlement.transaction_id)
+    moving.record_hops(commit, changed.message_id, settlement.hops)
+    moving.audit(
+        commit,
+        changed.lane,
+        changed.message_id,
+        settlement.event,
+        submission_id=submission.id,
+        detail=settlement.note or "the answer came after the state had moved on",
+    )
+    return changed
+
+
+def expire(commit: Commit, now: int) -> Sequence[Changed]:
+    """End every unsent message whose not-after has passed."""
+    return [_expire(commit, row[0]) for row in commit.all("expired_messages", now=now)]
+
+
+def _expire(commit: Commit, message_id: str) -> Changed:
+    cause = Cause(event=Event.NOT_AFTER, detail="its not-after has passed")
+    found = [rows.submission(row) for row in commit.all("submissions_of_message", message_id=message_id)]
+    moved = [moving.move_submission(commit, each, cause) for each in found if (each.state, cause.event) in TRANSITIONS]
+    return moved[-1] if moved else moving.move_message(commit, message_id, cause)
+
+
+def restart(commit: Commit) -> int:
+    """Put every submission that was under way into doubt, due at once; how many there were."""
+    cause = Cause(event=Event.RESTARTED, detail="the gateway was restarted", due_at=commit.now)
+    under_way = commit.all("sending_submissions")
+    for (submission_id,) in under_way:
+        moving.move_submission(commit, moving.find(commit, submission_id), cause)
+    return len(under_way)

@@ -1,0 +1,339 @@
+"""The journal on SQLite: one file, one gateway, one writing thread.
+
+What must always hold
+---------------------
+* WAL with ``synchronous=FULL``: what a call returned is on disk. SQLite is 3.51.3 or newer, since older ones can
+  corrupt a write-ahead log that is reset while it is read.
+* An exclusive lock beside the file admits one gateway. Its epoch is raised at each start; every transaction begins by
+  making sure that the epoch is still ours, and it stands in the WHERE of every UPDATE of a message or submission.
+* At the start, before anything else, every SENDING submission is put into doubt, due at once.
+* Only the writer thread writes. Single rows by key are read on the event loop, from pages that are nearly always in
+  memory (tens of µs, against about a hundred for a thread); whatever may look at many rows is read in a thread.
+* Intake stops while the disk has less than the reserve free, so that what was accepted can be finished.
+
+Files: ``journal.db`` (mode 0600), its ``-wal`` and ``-shm``, and ``journal.db.lock`` with the holder's process id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from gateway.core.callback import Callback
+from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.relay import Relay
+from gateway.core.transaction import Event
+from gateway.core.verdict import Verdict
+from gateway.edge.journal import intake, listing, relaying, rows, sending, verdicts
+from gateway.edge.journal.connection import (
+    Connection,
+    check_integrity,
+    create_file,
+    create_folder,
+    open_reading,
+    open_writing,
+    raise_epoch,
+)
+from gateway.edge.journal.lock import locked
+from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.statements import Commit, Reading
+from gateway.edge.journal.writer import Writer
+from gateway.errors import JournalBroken, JournalFull
+from gateway.ports import (
+    Appended,
+    Changed,
+    Clock,
+    Depth,
+    Evidence,
+    MessageFilter,
+    Outgoing,
+    Received,
+    Settlement,
+)
+
+T = TypeVar("T")
+
+# Enough for the log and the verdicts of everything that a gateway has under way.
+RESERVE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a journal behaves; ``after_verdict`` is the profile's pipeline, by environment or for all."""
+
+    after_verdict: bool | Mapping[str, bool]
+    reserve_bytes: int = RESERVE_BYTES
+
+    def waits_for_verdict(self, lane: Lane) -> bool:
+        """Whether AWAITING blocks this lane."""
+        if isinstance(self.after_verdict, bool):
+            return self.after_verdict
+        return self.after_verdict.get(lane.environment, False)
+
+
+class SqliteJournal:
+    """`ports.Journal` on one SQLite file; made by :meth:`open` only.
+
+    ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row before this
+    start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        writer: Writer,
+        lookups: Connection,
+        lists: Connection,
+        *,
+        options: Options,
+        event: Callable[..., None],
+    ) -> None:
+        self.path = path
+        self.epoch = writer.epoch
+        self.doubts = 0
+        self.newest_at: int | None = None
+        self._writer = writer
+        self._lookups = Reading(lookups)
+        self._lists = Reading(lists)
+        self._options = options
+        self._event = event
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal reader")
+        self._was_full = False
+        self._was_broken = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock,
+        pipeline_after_verdict: bool | Mapping[str, bool],
+        event: Callable[..., None],
+        reserve_bytes: int = RESERVE_BYTES,
+        vfs: str | None = None,
+    ) -> AsyncIterator[SqliteJournal]:
+        """Open the journal as its only gateway, creating what is missing, and put what was under way into doubt.
+
+        ``pipeline_after_verdict`` says, for all or by environment, whether AWAITING blocks a lane. ``vfs`` names a
+        registered SQLite VFS.
+
+        Raises:
+            JournalLocked: another gateway has it open.
+            JournalMismatch: the file is not a journal that this program can use, or SQLite is too old.
+            JournalBroken: the file cannot be read or written.
+        """
+        options = Options(after_verdict=pipeline_after_verdict, reserve_bytes=reserve_bytes)
+        with _opened(path, clock=clock, vfs=vfs) as (writer, lookups, lists):
+            journal = cls(path, writer, lookups, lists, options=options, event=event)
+            writer.start()
+            try:
+                await journal._begin()
+                yield journal
+            finally:
+                await writer.stop()
+                journal._threads.shutdown()
+
+    async def _begin(self) -> None:
+        newest = self._lookups.one("newest_audit")
+        self.newest_at = None if newest is None else newest[0]
+        self.doubts = await self._commit(sending.restart)
+        self._event("journal_opened", path=str(self.path), epoch=self.epoch, doubts=self.doubts)
+
+    # ------------------------------------------------------------ intake
+    async def append(self, draft: Draft, outgoing: Outgoing | None = None) -> Appended:
+        """See `ports.Journal`."""
+        command = partial(
+            intake.append,
+            draft=draft,
+            outgoing=outgoing,
+            full=self._free_bytes() < self._options.reserve_bytes,
+            after_verdict=self._options.waits_for_verdict(draft.lane),
+        )
+        try:
+            appended = await self._commit(command, intake=True)
+        except JournalFull:
+            if not self._was_full:
+                self._event("journal_full", path=str(self.path))
+            self._was_full = True
+            raise
+        if not appended.existed:
+            self._was_full = False
+            self._writer.note(draft.id, Hop.COMMITTED, self._writer.now())
+        return appended
+
+    def _free_bytes(self) -> int:
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    async def position(self, site: str, mailbox: str) -> MailboxPosition | None:
+        """See `ports.Journal`."""
+        row = self._lookup(lambda reading: reading.one("mailbox_position", site=site, mailbox=mailbox))
+        return None if row is None else rows.position(row)
+
+    async def set_position(self, site: str, mailbox: str, position: MailboxPosition) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: intake.set_position(commit, site, mailbox, position))
+
+    async def reference(self, lane: Lane) -> Reference | None:
+        """See `ports.Journal`."""
+        row = self._lookup(lambda reading: reading.one("reference", lane=str(lane)))
+        return None if row is None else Reference(value=row[0], counter=row[1])
+
+    async def set_reference(self, lane: Lane, reference: Reference) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: intake.set_reference(commit, lane, reference))
+
+    def note(self, message_id: str, hop: Hop, at: int) -> None:
+        """See `ports.Journal`."""
+        self._writer.note(message_id, hop, at)
+
+    # ------------------------------------------------------------ sending
+    async def lanes(self) -> Sequence[Lane]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.lanes(reading, self._options.waits_for_verdict))
+
+    async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
+        """See `ports.Journal`."""
+        after_verdict = self._options.waits_for_verdict(lane)
+        return self._lookup(lambda reading: sending.head(reading, lane, after_verdict=after_verdict))
+
+    async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(
+            lambda commit: sending.take(commit, message_id, outgoing, self._options.waits_for_verdict)
+        )
+
+    async def retake(self, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.retake(commit, submission_id, event, attempt))
+
+    async def settle(self, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.settle(commit, submission_id, attempt, settlement))
+
+    async def resolve(
+        self,
+        submission_id: str,
+        event: Event,
+        *,
+        verdict: Verdict | None,
+        transaction_id: str | None,
+        due_at: int | None,
+        note: str,
+    ) -> Changed:
+        """See `ports.Journal`."""
+        cause = Cause(
+            event=event,
+            detail=note,
+            transaction_id=transaction_id,
+            problems=() if verdict is None else verdict.problems,
+            created=() if verdict is None else verdict.created,
+            due_at=due_at,
+        )
+        return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause))
+
+    async def postpone(self, submission_id: str, due_at: int) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: commit.run("postpone", id=submission_id, due_at=due_at))
+
+    async def overdue(self, now: int) -> tuple[Sequence[Submission], int | None]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.overdue(reading, now))
+
+    async def expire(self, now: int) -> Sequence[Changed]:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.expire(commit, now))
+
+    # ------------------------------------------------------------ verdicts and relays
+    async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
+        """See `ports.Journal`; a full disk is JournalFull here too."""
+        return await self._commit(lambda commit: verdicts.receive(commit, evidence, callback, fault), intake=True)
+
+    async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
+        """See `ports.Journal`."""
+        return self._lookup(lambda reading: relaying.next_relay(reading, site, connection))
+
+    async def number_relay(self, relay_id: int, found: int) -> Relay:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: relaying.number_relay(commit, relay_id, found))
+
+    async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: relaying.relayed(commit, relay_id, hops, problem))
+
+    # ------------------------------------------------------------ looking
+    async def message(self, message_id: str) -> Message | None:
+        """See `ports.Journal`."""
+        return self._lookup(lambda reading: relaying.find_message(reading, message_id))
+
+    async def history(self, which: MessageFilter) -> Sequence[Message]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.history(reading, which))
+
+    async def depth(self) -> Depth:
+        """See `ports.Journal`."""
+        return await self._list(listing.depth)
+
+    async def integrity(self) -> None:
+        """Check the whole file; may take long, and disturbs nobody. Safe to cancel.
+
+        Raises:
+            JournalBroken: the file is damaged.
+        """
+        await check_integrity(self.path)
+
+    # ------------------------------------------------------------ the three ways to the file
+    async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:
+        try:
+            return await self._writer.commit(command, intake=intake)
+        except JournalBroken as broken:
+            self._tell_broken(broken)
+            raise
+
+    def _lookup(self, read: Callable[[Reading], T]) -> T:
+        """Read a few rows by key, here and now."""
+        with self._failing_closed():
+            return read(self._lookups)
+
+    async def _list(self, read: Callable[[Reading], T]) -> T:
+        """Read what may be many rows, in the readers' thread."""
+        with self._failing_closed():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, read, self._lists)
+
+    @contextmanager
+    def _failing_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            broken = JournalBroken(f"the journal cannot be read: {type(error).__name__}: {error}")
+            self._tell_broken(broken)
+            raise broken from error
+
+    def _tell_broken(self, broken: JournalBroken) -> None:
+        if not self._was_broken:
+            self._event("journal_broken", path=str(self.path), reason=str(broken))
+        self._was_broken = True
+
+
+@contextmanager
+def _opened(path: Path, *, clock: Clock, vfs: str | None) -> Iterator[tuple[Writer, Connection, Connection]]:
+    """Lock the journal, make it ready, begin an epoch; the three connections close before the lock is given back."""
+    create_folder(path)
+    with locked(path):
+        create_file(path)
+        with (
+            closing(open_writing(path, now=clock.now(), vfs=vfs)) as writing,
+            closing(open_reading(path, vfs=vfs)) as lookups,
+            closing(open_reading(path, vfs=vfs)) as lists,
+        ):
+            yield Writer(writing, epoch=raise_epoch(writing), clock=clock), lookups, lists

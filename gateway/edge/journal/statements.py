@@ -1,0 +1,111 @@
+"""The journal's SQL by name, and the one way in which commands and readings reach a database.
+
+Commands (`intake`, `sending`, `verdicts`, `relaying`) and readings (`listing`) are written against :class:`Statements`
+and say nothing of the engine; a driver brings `rows`, which runs one named statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Protocol
+
+from gateway.errors import JournalBroken
+
+Row = tuple[Any, ...]  # columns in the order in which the statement lists them
+Parameter = int | str | bytes | None
+
+_NAME = re.compile(r"^-- :name (\w+)$", re.MULTILINE)
+
+
+def load_queries() -> Mapping[str, str]:
+    """Read ``queries.sql``: each ``-- :name x`` line begins the statement x.
+
+    Raises:
+        ValueError: a name stands there twice.
+    """
+    text = files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
+    _, *pieces = _NAME.split(text)
+    queries: dict[str, str] = {}
+    for name, block in zip(pieces[::2], pieces[1::2], strict=True):
+        if name in queries:
+            raise ValueError(f"queries.sql has {name} twice")
+        lines = (line for line in block.splitlines() if not line.startswith("--"))
+        queries[name] = "\n".join(lines).strip()
+    return queries
+
+
+class Statements(Protocol):
+    """One database connection that knows the named statements."""
+
+    def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
+        """Run the statement and return all its rows."""
+
+
+class Reading:
+    """Ask the journal; every method of it runs one statement."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:
+        """All rows."""
+        return self._statements.rows(name, parameters)
+
+    def one(self, name: str, /, **parameters: Parameter) -> Row | None:
+        """The first row, or None."""
+        rows = self._statements.rows(name, parameters)
+        return rows[0] if rows else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What every statement inside a commit is given: the time of the commit, and the gateway's epoch."""
+
+    now: int
+    epoch: int
+
+
+class Commit(Reading):
+    """Ask and change the journal inside one transaction."""
+
+    def __init__(self, statements: Statements, stamp: Stamp) -> None:
+        super().__init__(statements)
+        self.now = stamp.now
+        self.epoch = stamp.epoch
+
+    def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:
+        """All rows; ``:now`` and ``:epoch`` are given to every statement."""
+        return self._statements.rows(name, {"now": self.now, "epoch": self.epoch, **parameters})
+
+    def one(self, name: str, /, **parameters: Parameter) -> Row | None:
+        """The first row, or None."""
+        rows = self.all(name, **parameters)
+        return rows[0] if rows else None
+
+    def run(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement whose rows do not matter."""
+        self.all(name, **parameters)
+
+    def must(self, name: str, /, **parameters: Parameter) -> Row:
+        """Run an UPDATE that must change its row.
+
+        Raises:
+            JournalBroken: it changed none, so another gateway has taken over this journal.
+        """
+        row = self.one(name, **parameters)
+        if row is None:
+            raise JournalBroken(f"{name} changed nothing in epoch {self.epoch}: another gateway has this journal")
+        return row
+
+    def fence(self) -> None:
+        """Make sure that this gateway still owns the journal; stands first in every transaction.
+
+        Raises:
+            JournalBroken: another gateway has taken over.
+        """
+        row = self.one("node_epoch")
+        if row is None or row[0] != self.epoch:
+            raise JournalBroken(f"epoch {self.epoch} is over: another gateway has this journal")
