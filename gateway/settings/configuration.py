@@ -1,105 +1,51 @@
-"""What a whole configuration says, checked: the only form in which the rest of the gateway sees YAML."""
+"""Load a whole configuration: gateway.yaml, and every profile, participant and site that it names.
+
+Rules
+-----
+* Every mistake of every file is reported at once; only a file that cannot be parsed hides what else is wrong in it.
+* What a configuration says is complete and consistent when :func:`load` returns, and nothing re-checks it later.
+* Loading reads the YAML files and nothing else: no secret, no certificate, no socket, no journal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import glob
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.core.mailbox import MailboxSpec
-from gateway.core.mapping import MessageSpec
-from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import RelayRule
-from gateway.errors import ConfigProblem
-from gateway.ports import AdapterSpec, ConnectionConfig
-from gateway.settings.secrets import SecretRef
+from gateway.errors import ConfigError, ConfigProblem, Place
+from gateway.ports import AdapterSpec
+from gateway.settings import models
+from gateway.settings.crosscheck import crosscheck
+from gateway.settings.document import Document, read
+from gateway.settings.explain import validate
+from gateway.settings.quantities import Address, Reference, among, shown
+from gateway.settings.resolved import (
+    CallbackListener,
+    Configuration,
+    Listener,
+    Participant,
+    SiteConfig,
+    SiteConnection,
+    SmpEnvironment,
+)
+from gateway.settings.secrets import SecretRef, SecretSource
+from gateway.settings.site import SiteParts, World, assemble, read_site
 
+__all__ = [
+    "CallbackListener",
+    "Configuration",
+    "Listener",
+    "Participant",
+    "SiteConfig",
+    "SiteConnection",
+    "SmpEnvironment",
+    "load",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Where we listen; port 0 lets the system choose one."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmpEnvironment:
-    """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS."""
-
-    name: str
-    profile: Profile
-    base_url: str
-    ca: SecretRef | None
-    callback_keys: SecretRef
-    rate_limit_per_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackListener:
-    """Where the SMP's callbacks arrive; ``public_url`` is how the SMP calls it, without a slash at the end."""
-
-    listen: Listener
-    public_url: str
-    certificate: SecretRef  # a file: read it with settings.secrets.secret_path
-    key: SecretRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Participant:
-    """One tenant: its SMP login and its signing key."""
-
-    participant: str
-    name: str
-    environment: str
-    username: str
-    password: SecretRef
-    signing_key: SecretRef
-    key_id: str
-    algorithm: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteConnection:
-    """One protocol link of a site: which adapter, and what it is built from."""
-
-    protocol: str
-    config: ConnectionConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteConfig:
-    """One participant's plant. ``revision`` is a hash of everything the site's file says, resolved.
-
-    ``relays`` are the rules of ``relay:``, one per connection; a mailbox's own result block is not among them.
-    """
-
-    site: str
-    participant: str
-    environment: str
-    description: str
-    connections: Mapping[str, SiteConnection]
-    points: Mapping[str, PointSpec]
-    mailboxes: Mapping[str, MailboxSpec]
-    messages: Mapping[str, MessageSpec]
-    relays: tuple[RelayRule, ...]
-    revision: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """Everything the YAML says; ``folder`` is that of gateway.yaml, relative files resolve against ``state``."""
-
-    folder: Path
-    state: Path
-    journal: Path
-    environments: Mapping[str, SmpEnvironment]
-    callbacks: CallbackListener
-    health: Listener
-    participants: Mapping[str, Participant]
-    sites: Mapping[str, SiteConfig]
-    warnings: tuple[ConfigProblem, ...] = field(default=())
+_SITE_TEST = ".test.yaml"  # design.md section 6; refused by name until they are run
 
 
 def load(
@@ -110,4 +56,197 @@ def load(
     Raises:
         ConfigError: with every mistake of every file at once.
     """
-    raise NotImplementedError
+    loading = _Loading(folder=path.parent, state=(state or path.parent).resolve(), environ=environ)
+    gateway = loading.gateway(path)
+    participants = loading.participants()
+    sites = loading.sites(adapters)
+    problems = sorted(loading.problems, key=_file_order(loading.files))
+    if gateway is None or any(not problem.warning for problem in problems):
+        raise ConfigError(problems)
+    return loading.configuration(gateway, participants, sites, tuple(problems))
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One load under way: what was read so far, and what is wrong with it."""
+
+    folder: Path
+    state: Path
+    environ: Mapping[str, str]
+    root: Document | None = None
+    files: list[str] = field(default_factory=list)
+    problems: list[ConfigProblem] = field(default_factory=list)
+    profiles: dict[str, Profile | None] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)  # participant -> environment, also of unreadable files
+
+    def gateway(self, path: Path) -> models.Gateway | None:
+        self.root = self._document(path)
+        if self.root is None:
+            return None
+        gateway, problems = validate(models.Gateway, self.root.tree, self.root)
+        self.problems += problems
+        self._profiles(self.root)
+        if gateway is not None and _clash(gateway.callbacks.listen, gateway.health.listen):
+            said = "callbacks.listen has the same port; both cannot listen there"
+            self.problems.append(self.root.problem(("health", "listen"), said))
+        return gateway
+
+    def participants(self) -> dict[str, tuple[Document, models.ParticipantFile]]:
+        found: dict[str, tuple[Document, models.ParticipantFile]] = {}
+        names: dict[str, str] = {}
+        for document in self._documents("participants"):
+            participant, problems = validate(models.ParticipantFile, document.tree, document)
+            self.problems += problems
+            self._unique(document, "participant", names)
+            environment = document.tree.get("environment")
+            self._environment(document, environment)
+            self.homes[str(document.tree.get("participant"))] = str(environment)
+            if participant is not None:
+                found[participant.participant] = document, participant
+        return found
+
+    def sites(self, adapters: Mapping[str, AdapterSpec]) -> list[SiteParts]:
+        world = World(adapters=adapters, participants=self.homes, profiles=self.profiles)
+        names: dict[str, str] = {}
+        found = []
+        for document in self._documents("sites"):
+            parts = read_site(document, world)
+            crosscheck(parts, world)
+            self._unique(document, "site", names)
+            self.problems += parts.problems
+            found.append(parts)
+        return found
+
+    def configuration(
+        self,
+        gateway: models.Gateway,
+        participants: Mapping[str, tuple[Document, models.ParticipantFile]],
+        sites: Sequence[SiteParts],
+        warnings: tuple[ConfigProblem, ...],
+    ) -> Configuration:
+        """Put together what has no mistakes."""
+        assembled = [assemble(parts, self.homes[str(parts.document.tree["participant"])]) for parts in sites]
+        return Configuration(
+            folder=self.folder,
+            state=self.state,
+            journal=self.state / gateway.journal,
+            environments={name: self._smp(name, smp) for name, smp in gateway.smp.items()},
+            callbacks=CallbackListener(
+                listen=_listener(gateway.callbacks.listen),
+                public_url=gateway.callbacks.public_url,
+                certificate=self._secret(gateway.callbacks.certificate),
+                key=self._secret(gateway.callbacks.key),
+            ),
+            health=_listener(gateway.health.listen),
+            participants={name: self._participant(entry) for name, (_, entry) in participants.items()},
+            sites={site.site: site for site in assembled},
+            warnings=warnings,
+        )
+
+    def _smp(self, name: str, smp: models.Environment) -> SmpEnvironment:
+        profile = self.profiles[name]
+        if profile is None:  # its problems have ended the load before
+            raise ConfigError(self.problems)
+        return SmpEnvironment(
+            name=name,
+            profile=profile,
+            base_url=smp.base_url,
+            ca=None if smp.ca is None else self._secret(smp.ca),
+            callback_keys=self._secret(smp.callback_keys),
+            rate_limit_per_s=smp.rate_limit,
+        )
+
+    def _participant(self, entry: models.ParticipantFile) -> Participant:
+        return Participant(
+            participant=entry.participant,
+            name=entry.name,
+            environment=entry.environment,
+            username=entry.login.username,
+            password=self._secret(entry.login.password),
+            signing_key=self._secret(entry.signing.key),
+            key_id=entry.signing.key_id,
+            algorithm=entry.signing.algorithm,
+        )
+
+    def _profiles(self, root: Document) -> None:
+        """Read the wire profile of each environment; one file read once."""
+        environments = root.tree.get("smp")
+        read_before: dict[str, Profile | None] = {}
+        for name, environment in environments.items() if isinstance(environments, dict) else ():
+            where = environment.get("profile") if isinstance(environment, dict) else None
+            if isinstance(where, str) and where not in read_before:
+                read_before[where] = self._profile(root, name, where)
+            self.profiles[name] = read_before.get(where) if isinstance(where, str) else None
+
+    def _profile(self, root: Document, name: str, where: str) -> Profile | None:
+        path = self.folder / where
+        if not path.is_file():
+            self.problems.append(root.problem(("smp", name, "profile"), f"there is no file {path}"))
+            return None
+        document = self._document(path)
+        if document is None:
+            return None
+        profile, problems = validate(Profile, document.tree, document)
+        self.problems += problems
+        return profile
+
+    def _environment(self, document: Document, name: object) -> None:
+        if isinstance(name, str) and name in {"live", "test"} and name not in self.profiles:
+            said = f"gateway.yaml has no environment {name} under smp{among(name, self.profiles)}"
+            self.problems.append(document.problem(("environment",), said))
+
+    def _unique(self, document: Document, member: str, names: dict[str, str]) -> None:
+        name = document.tree.get(member)
+        if isinstance(name, str):
+            first = names.setdefault(name, document.file)
+            if first != document.file:
+                self.problems.append(document.problem((member,), f"{member} {shown(name)} stands in {first} already"))
+
+    def _documents(self, section: str) -> Iterator[Document]:
+        """The files that gateway.yaml names under ``section``."""
+        root = self.root
+        pattern = root.tree.get(section) if root is not None else None
+        if root is None or not isinstance(pattern, str):
+            return
+        paths = sorted(Path(found) for found in glob.glob(str(self.folder / pattern)))  # noqa: PTH207 -- pathlib's glob raises on patterns that people may write
+        if not any(path.is_file() for path in paths):
+            self.problems.append(root.problem((section,), f"no file matches {self.folder / pattern}"))
+        for path in paths:
+            if path.name.endswith(_SITE_TEST):
+                self._blame_file(path, "tests of a site are not run yet; move this file away")
+            elif path.is_file() and (document := self._document(path)) is not None:
+                yield document
+
+    def _document(self, path: Path) -> Document | None:
+        self.files.append(str(path))
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            self._blame_file(path, f"cannot be read: {error.strerror or type(error).__name__}")
+            return None
+        document = read(data, file=str(path), environ=self.environ)
+        self.problems += document.problems
+        return None if document.problems and not document.tree else document
+
+    def _blame_file(self, path: Path, message: str) -> None:
+        place = Place(file=str(path), line=1, column=1)
+        self.problems.append(ConfigProblem(place=place, path="", message=message))
+
+    def _secret(self, reference: Reference) -> SecretRef:
+        source = SecretSource(reference.source)
+        name = str(self.state / reference.name) if source is SecretSource.FILE else reference.name
+        return SecretRef(source=source, name=name)
+
+
+def _listener(address: Address) -> Listener:
+    return Listener(host=address.host, port=address.port)
+
+
+def _clash(one: Address, other: Address) -> bool:
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 -- compared with, not listened on
+    return one.port == other.port != 0 and (one.host == other.host or bool({one.host, other.host} & everywhere))
+
+
+def _file_order(files: Sequence[str]) -> Callable[[ConfigProblem], tuple[int, int, int]]:
+    order = {file: number for number, file in reversed(list(enumerate(files)))}
+    return lambda problem: (order.get(problem.place.file, len(order)), problem.place.line, problem.place.column)

@@ -1,0 +1,177 @@
+"""What the parts of a site, and the sites among each other, say of each other: names, permissions, registers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import combinations
+from typing import Protocol, runtime_checkable
+
+from gateway.core.intake import UNBOUND
+from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger
+from gateway.core.point import Access, PointSpec
+from gateway.core.transaction import TERMINAL
+from gateway.settings.document import Path, leaves
+from gateway.settings.quantities import among, shown
+from gateway.settings.site import SiteParts, World, states_of
+
+# The table in which a protocol with numbered registers keeps its mailboxes.
+MAILBOX_TABLE = "holding"
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A point's address model of a protocol with numbered registers."""
+
+    @property
+    def window(self) -> range:
+        """The addresses that the point takes in its table."""
+
+    @property
+    def address(self) -> object:
+        """Where it begins; ``table`` of it, where there is one, names the table."""
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A connection's model that has something to say about itself."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but should not stay as it is."""
+
+
+def crosscheck(parts: SiteParts, world: World) -> None:
+    """Note every contradiction between the parts of one site."""
+    _participant(parts, world)
+    _connections(parts)
+    _messages(parts)
+    _relays(parts)
+    _registers(parts)
+    _ways_back(parts)
+
+
+def _participant(parts: SiteParts, world: World) -> None:
+    name = parts.document.tree.get("participant")
+    if isinstance(name, str) and name not in world.participants:
+        parts.blame(("participant",), f"there is no participant {shown(name)}{among(name, world.participants)}")
+
+
+def _connections(parts: SiteParts) -> None:
+    known = parts.names("connections")
+    for section in ("points", "mailboxes"):
+        for name in sorted(parts.names(section)):
+            path: Path = (section, name, "connection")
+            if path in parts.document.values:
+                _known(parts, path, _at(parts, path), known, "connection")
+    for name, settings in parts.links.items():
+        for sentence in settings.warnings() if isinstance(settings, Warns) else ():
+            parts.blame(("connections", name), sentence, key=True, warning=True)
+    for name, box in parts.mailboxes.items():
+        spec = parts.protocols.get(box.connection)
+        if spec is not None and box.layout not in spec.mailbox_layouts:
+            layouts = ", ".join(sorted(spec.mailbox_layouts)) or "none"
+            parts.blame(("mailboxes", name), f"{spec.protocol} has no mailbox layout {box.layout}; it has: {layouts}")
+
+
+def _messages(parts: SiteParts) -> None:
+    bound: dict[tuple[str, int], str] = {}
+    for name, message in parts.messages.items():
+        path: Path = ("messages", name)
+        match message.trigger:
+            case MailboxTrigger(mailbox=mailbox, kind=kind):
+                _known(parts, (*path, "when", "mailbox"), mailbox, parts.names("mailboxes"), "mailbox")
+                first = bound.setdefault((mailbox, kind), name)
+                if first != name:
+                    said = f"message {first} already answers kind {kind} of mailbox {mailbox}"
+                    parts.blame((*path, "when", "kind"), said)
+            case ChangeTrigger(point=point):
+                _known(parts, (*path, "when", "changes"), point, parts.names("points"), "point")
+        if name == UNBOUND:
+            parts.blame(path, "this name is reserved for requests that no message answers", key=True)
+        for at, value in leaves(_at(parts, (*path, "assets")), (*path, "assets")):
+            if at[-1] == "point" and isinstance(value, str):
+                _known(parts, at, value, parts.names("points"), "point")
+    for name in sorted(parts.names("mailboxes") - {mailbox for mailbox, _ in bound}):
+        if len(parts.messages) == len(parts.names("messages")):
+            said = f"no message is made of it (when: {{mailbox: {name}, kind: 1}}); every request will be refused"
+            parts.blame(("mailboxes", name), said, key=True, warning=True)
+
+
+def _relays(parts: SiteParts) -> None:
+    for index, relay in parts.relays.items():
+        for point, value in relay.write.items():
+            path: Path = ("relay", index, "write", point)
+            _known(parts, path, point, parts.names("points"), "point")
+            spec = parts.points.get(point)
+            if spec is None:
+                continue
+            if spec.access is not Access.WRITE:
+                parts.blame(path, f"point {point} may only be read; give it access: write", key=True)
+            if isinstance(value, int | Decimal) and not isinstance(value, bool) and _outside(spec, value):
+                parts.blame(path, f"{value} is outside {spec.minimum}..{spec.maximum}, the range of point {point}")
+
+
+def _registers(parts: SiteParts) -> None:
+    """No register may belong to two things, other than points decoded from a mailbox's payload."""
+    for first, second in combinations(parts.mailboxes.values(), 2):
+        blocks = ((a, b) for a in (first.site_block, first.host_block) for b in (second.site_block, second.host_block))
+        if first.connection == second.connection and any(_meet(a, b) for a, b in blocks):
+            parts.blame(("mailboxes", second.name), f"shares registers with mailbox {first.name}", key=True)
+    for name, spec in parts.points.items():
+        place = parts.places[name]
+        if not isinstance(place, Placed) or str(getattr(place.address, "table", MAILBOX_TABLE)) != MAILBOX_TABLE:
+            continue
+        for box in parts.mailboxes.values():
+            said = _collision(spec, place.window, box) if box.connection == spec.connection else None
+            if said is not None:
+                parts.blame(("points", name, "address"), said)
+
+
+def _collision(spec: PointSpec, window: range, box: MailboxSpec) -> str | None:
+    """Why a point cannot stand where it does, or None."""
+    where = f"{window.start}..{window.stop - 1}" if len(window) > 1 else str(window.start)
+    payload = payload_window(box, box.capacity)
+    if _meet(window, box.host_block):
+        block = box.host_block
+        return f"{where} lies in the result block {block.start}..{block.stop - 1} of mailbox {box.name}"
+    if not _meet(window, box.site_block):
+        return None
+    header = range(box.base, box.base + SITE_BLOCK[Role.PAYLOAD])
+    if _meet(window, header):
+        return f"{where} lies in the header {header.start}..{header.stop - 1} of mailbox {box.name}"
+    if window.stop > payload.stop:
+        return f"{where} lies only partly in the payload {payload.start}..{payload.stop - 1} of mailbox {box.name}"
+    if spec.access is Access.WRITE:
+        return f"{where} lies in the payload of mailbox {box.name}, which only the site may write"
+    return None
+
+
+def _ways_back(parts: SiteParts) -> None:
+    """Warn of ends that the site never hears of; a mailbox's result block tells them all."""
+    told = frozenset(state for relay in parts.relays.values() for state in states_of(relay.on))
+    silent = ", ".join(state for state in sorted(TERMINAL - told))
+    for name, message in parts.messages.items():
+        if silent and isinstance(message.trigger, ChangeTrigger):
+            said = f"the site is not told when this message is {silent}; add them to relay"
+            parts.blame(("messages", name), said, key=True, warning=True)
+
+
+def _known(parts: SiteParts, path: Path, name: object, known: frozenset[str], what: str) -> None:
+    if isinstance(name, str) and name not in known:
+        parts.blame(path, f"there is no {what} {shown(name)}{among(name, known)}", key=path[-1] == name)
+
+
+def _at(parts: SiteParts, path: Path) -> object:
+    node: object = parts.document.tree
+    for step in path:
+        node = node.get(step) if isinstance(node, dict) else None
+    return node
+
+
+def _outside(spec: PointSpec, value: int | Decimal) -> bool:
+    low, high = spec.minimum, spec.maximum
+    return (low is not None and value < low) or (high is not None and value > high)
+
+
+def _meet(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop

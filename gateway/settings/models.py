@@ -1,0 +1,304 @@
+"""The shape of gateway.yaml, participants/*.yaml and sites/*.yaml, member by member.
+
+A member that is designed but not built yet stands in its model's ``unbuilt`` table with what to say about it: such a
+member is refused by name and never silently ignored. An adapter's own members are not here: the generic ones of a
+connection or point are taken out, the rest goes to the adapter's models (settings/plant.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+
+from gateway.core.mailbox import PAYLOAD_MAX
+from gateway.core.message import Kind
+from gateway.core.transaction import State
+from gateway.settings import quantities
+from gateway.settings.quantities import (
+    Duration,
+    Extent,
+    HttpsUrl,
+    ListenAddress,
+    Name,
+    Number,
+    PointName,
+    Rate,
+    SecretReference,
+    Text,
+    shown,
+)
+
+
+class Part(BaseModel):
+    """A mapping of the YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    unbuilt: ClassVar[Mapping[str, str]] = {}
+
+
+def _journal(value: object) -> str:
+    if isinstance(value, str) and value.startswith(("postgresql:", "postgres:")):
+        raise ValueError("a PostgreSQL journal is not built yet; available: sqlite:PATH")
+    if not isinstance(value, str) or not value.startswith("sqlite:") or not value.removeprefix("sqlite:").strip():
+        raise ValueError("expected sqlite:PATH, such as sqlite:state/journal.db")
+    return value.removeprefix("sqlite:")
+
+
+def _callback_keys(value: object) -> quantities.Reference:
+    if isinstance(value, str) and value.startswith("https:"):
+        raise ValueError("fetching the SMP's keys by https is not built yet; available: file:PATH of a JWKS document")
+    return quantities.reference(value)
+
+
+# ---------------------------------------------------------------- gateway.yaml
+class Environment(Part):
+    """One of the SMP's environments."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "certificate": "a client certificate towards the SMP is not built yet",
+        "key": "a client certificate towards the SMP is not built yet",
+        "proxy": "an HTTP proxy is not built yet",
+    }
+    profile: Text = Field(description="The wire profile's file, beside gateway.yaml")
+    base_url: HttpsUrl = Field(description="Where the SMP's API is; signed byte for byte, without a '/' at the end")
+    ca: SecretReference | None = Field(default=None, description="The CA that the SMP's certificate must come from")
+    callback_keys: Annotated[
+        quantities.Reference,
+        PlainValidator(_callback_keys),
+        WithJsonSchema({"type": "string", "pattern": "^(file|env|credential):.+$"}),
+    ] = Field(description="The SMP's public keys (JWKS) with which its callbacks are verified")
+    rate_limit: Rate | None = Field(default=None, description="Requests to this environment, of all participants")
+
+
+class Callbacks(Part):
+    """Our listener for the SMP's callbacks."""
+
+    listen: ListenAddress = Field(description="host:port of the TLS listener")
+    public_url: HttpsUrl = Field(description="How the SMP reaches it; part of what callbacks are signed for")
+    certificate: SecretReference
+    key: SecretReference
+
+
+class Health(Part):
+    """Our listener for /livez, /readyz and /metrics."""
+
+    listen: ListenAddress
+
+
+class Gateway(Part):
+    """gateway.yaml: what all participants and sites share."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "console": "the operator's console is not built yet",
+        "traces": "OpenTelemetry traces are not built yet",
+    }
+    journal: Annotated[str, PlainValidator(_journal), WithJsonSchema({"type": "string", "pattern": "^sqlite:.+$"})] = (
+        Field(description="The durable store, sqlite:PATH")
+    )
+    smp: dict[Literal["live", "test"], Environment] = Field(min_length=1)
+    callbacks: Callbacks
+    health: Health
+    participants: Text = Field(description="Which files hold the participants, such as participants/*.yaml")
+    sites: Text = Field(description="Which files hold the sites, such as sites/*.yaml")
+
+
+# ---------------------------------------------------------------- participants/*.yaml
+class Login(Part):
+    """The participant's login at the SMP."""
+
+    username: Text = Field(min_length=1)
+    password: SecretReference
+
+
+class Signing(Part):
+    """The key that signs what is sent for this participant."""
+
+    key: SecretReference
+    key_id: Text = Field(description="The 'kid' under which the SMP knows the public key")
+    algorithm: Literal["ES256", "PS256", "RS256", "EdDSA"] = "ES256"
+
+
+class ParticipantFile(Part):
+    """participants/NAME.yaml: one tenant."""
+
+    participant: Name
+    name: Text
+    environment: Literal["live", "test"]
+    login: Login
+    signing: Signing
+
+
+# ---------------------------------------------------------------- sites/*.yaml
+class Connection(Part):
+    """What every connection has, whatever its protocol."""
+
+    protocol: Text
+
+
+class Point(Part):
+    """What every point has, whatever its protocol."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "deadband": "deadband is not built yet; every change of a value counts",
+        "max_age": "max_age is not built yet",
+        "expr": "expr is not built yet; available: scale and offset",
+        "enum": "enum is not built yet",
+        "bits": "bits is not built yet",
+        "sign": "sign is not built yet; use a negative scale",
+        "step": "a step limit for writing is not built yet; available: range",
+        "rate": "a rate limit for writing is not built yet; available: range",
+        "interlock": "interlock is not built yet",
+    }
+    connection: Name
+    access: Literal["read", "write"] = Field(default="read", description="Writing is never implied")
+    scale: Number = Field(default=Decimal(1), description="value = raw * scale + offset")
+    offset: Number = Decimal(0)
+    unit: Text | None = None
+    range: Extent | None = Field(default=None, description="[low, high]; outside it is refused, never clamped")
+    description: Text | None = None
+
+    @model_validator(mode="after")
+    def _scale_is_not_zero(self) -> Self:
+        if not self.scale:
+            raise ValueError("scale must not be 0")
+        return self
+
+
+def _layout(value: object) -> str:
+    if value != "standard":
+        raise ValueError(f"layout {shown(value)} is not built yet; available: standard")
+    return "standard"
+
+
+class Mailbox(Part):
+    """The registers in which a site raises requests and finds its results."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("request", "acknowledge", "result", "result_sequence", "kind", "length", "text", "heartbeat"),
+        "binding the mailbox's roles to points is not built yet; available: layout: standard",
+    )
+    connection: Name
+    layout: Annotated[str, PlainValidator(_layout), WithJsonSchema({"enum": ["standard"]})] = "standard"
+    base: int = Field(ge=0, le=65535, description="Where the site's block begins")
+    results: int = Field(ge=0, le=65535, description="Where the gateway's block begins")
+    capacity: int = Field(default=PAYLOAD_MAX, ge=0, le=PAYLOAD_MAX, description="Payload registers the site provides")
+    crc: Literal["crc32", "none"] = "crc32"
+    progress: bool = Field(default=False, description="Also show 'awaiting', in place")
+    restart: Literal["alarm", "expected"] = Field(default="alarm", description="Whether a restart of the PLC alarms")
+    latest: bool = Field(default=False, description="Overwrite a result that the site has not consumed")
+
+
+class When(Part):
+    """What makes the message: a request in a mailbox, or a point that changes."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes"
+        for trigger in ("edge", "message", "every", "at", "completed", "request")
+    }
+    mailbox: Name | None = None
+    kind: int | None = Field(default=None, ge=0, le=65535)
+    changes: PointName | None = None
+    initial: Literal["baseline", "send"] | None = None
+
+    @model_validator(mode="after")
+    def _one_trigger(self) -> Self:
+        if (self.mailbox is None) == (self.changes is None):
+            raise ValueError("write either {mailbox: NAME, kind: NUMBER} or {changes: POINT}")
+        if (self.mailbox is None) != (self.kind is None):
+            raise ValueError("mailbox and kind belong together: {mailbox: NAME, kind: NUMBER}")
+        if self.initial is not None and self.changes is None:
+            raise ValueError("initial belongs to changes: {changes: POINT, initial: send}")
+        return self
+
+
+def _kind(value: object) -> Kind:
+    if value == "unit":
+        raise ValueError("kind: unit is not built yet; available: assets")
+    if value != "assets":
+        raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, ['assets'])}")
+    return Kind.ASSETS
+
+
+class Message(Part):
+    """One message that the site can ask for."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "aligned": "aligned belongs to kind: unit, which is not built yet",
+        "unit": "kind: unit is not built yet; available: assets",
+        "salvage": "salvage is not built yet",
+        "dedupe": "dedupe is not built yet",
+    }
+    kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": ["assets"]})]
+    when: When
+    not_after: Duration | None = Field(default=None, description="How long after its acceptance it may still be sent")
+    assets: list[dict[str, object]] = Field(
+        min_length=1, description="The wire profile's asset members; each value a constant or {point: NAME}"
+    )
+
+
+def _write_value(value: object) -> object:
+    if isinstance(value, dict):
+        if set(value) != {"field"}:
+            raise ValueError("expected a value to write, or {field: NAME} such as {field: errors.0.message}")
+        if not isinstance(value["field"], str) or not _MESSAGE_FIELD.fullmatch(value["field"]):
+            raise ValueError(
+                f"{shown(value['field'])} is no field of a message; available: state, transactionId, "
+                "errors.N.row|ref|field|code|message, results.N.ref|smpId"
+            )
+        return value
+    if value is None or isinstance(value, list):
+        raise ValueError(f"expected a value to write, found {shown(value)}")
+    return value
+
+
+def _relay_word(value: object) -> str:
+    if value == "other":
+        raise ValueError("relaying other callback types is not built yet; available: the states of a message")
+    if value not in RELAY_WORDS:
+        raise ValueError(f"{shown(value)} is no state of a message{quantities.among(value, RELAY_WORDS)}")
+    return str(value)
+
+
+_MESSAGE_FIELD = re.compile(
+    r"state|transactionId|errors\.[0-9]+\.(row|ref|field|code|message)|results\.[0-9]+\.(ref|smpId)"
+)
+ANY_FAILURE = "any_failure"
+# RECEIVED is over before anything is stored, so nothing can be relayed on it.
+RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED), ANY_FAILURE)
+
+
+class Relay(Part):
+    """What to write into the site's points when a message enters one of these states."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {"message": "a relay of one message only is not built yet"}
+    on: list[Annotated[str, PlainValidator(_relay_word), WithJsonSchema({"enum": [*RELAY_WORDS]})]] = Field(
+        min_length=1
+    )
+    write: dict[
+        PointName,
+        Annotated[
+            object, PlainValidator(_write_value), WithJsonSchema({"type": ["string", "number", "boolean", "object"]})
+        ],
+    ] = Field(min_length=1)
+
+
+class SiteFile(Part):
+    """sites/NAME.yaml: one participant's plant. Each part has its own model, so that one fault hides no other."""
+
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "dry_run": "dry_run is not built yet",
+        "kill_switch": "kill_switch is not built yet",
+        "heartbeat": "heartbeat is not built yet",
+    }
+    site: Name
+    participant: Name
+    description: Text = ""
+    connections: dict[Name, dict[str, object]] = Field(min_length=1)
+    points: dict[PointName, dict[str, object]] = Field(default_factory=dict)
+    mailboxes: dict[Name, dict[str, object]] = Field(default_factory=dict)
+    messages: dict[Name, dict[str, object]] = Field(default_factory=dict)
+    relay: list[dict[str, object]] = Field(default_factory=list)

@@ -1,0 +1,205 @@
+"""Values that YAML writes as text, read at the boundary: names, durations, rates, addresses, URLs, references.
+
+Every sentence is for the engineer who wrote the file; a value that may be a secret is never repeated in one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import PlainValidator, WithJsonSchema
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|min|h|d)")
+_MINUTE_US = 60_000_000
+_UNIT_US = {
+    "us": 1,
+    "ms": 1000,
+    "s": 1_000_000,
+    "m": _MINUTE_US,
+    "min": _MINUTE_US,  # as the wire profile writes it
+    "h": 60 * _MINUTE_US,
+    "d": 24 * 60 * _MINUTE_US,
+}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
+_RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_POINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+_REFERENCE = re.compile(r"(file|env|credential):(.+)", re.DOTALL)
+_HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A ``host:port`` to listen on."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A secret reference as written: its source word, and its name within that source."""
+
+    source: str
+    name: str
+
+
+def name(value: object) -> str:
+    """Read the name of a site, participant, connection, mailbox or message."""
+    written = text(value)
+    if not _NAME.fullmatch(written):
+        raise ValueError(f"{written!r} is not a name: small letters, digits, - and _, a letter first, at most 63")
+    return written
+
+
+def point_name(value: object) -> str:
+    """Read the name of a point; site people often bring capital letters along."""
+    written = text(value)
+    if not _POINT_NAME.fullmatch(written):
+        raise ValueError(f"{written!r} is not a point name: letters, digits, - and _, a letter first, at most 63")
+    return written
+
+
+def duration(value: object) -> int:
+    """Read a duration such as ``250ms`` as µs."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{shown(value)} is not a duration; write a number and its unit, such as 250ms, 10s, 5m, 24h")
+    microseconds = Decimal(match[1]) * _UNIT_US[match[2]]
+    if microseconds != int(microseconds) or not 0 < microseconds <= 366 * _UNIT_US["d"]:
+        raise ValueError(f"{value} is outside 1us..366d")
+    return int(microseconds)
+
+
+def rate(value: object) -> float:
+    """Read a rate such as ``50/s`` as a number per second."""
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not Decimal(match[1]):
+        raise ValueError(f"{shown(value)} is not a rate; write a number per time, such as 50/s or 600/m")
+    return float(Decimal(match[1]) / _RATE_SECONDS[match[2]])
+
+
+def address(value: object) -> Address:
+    """Read ``host:port`` or ``[ipv6]:port``."""
+    written = text(value)
+    host, _, port = written.rpartition(":")
+    if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise ValueError(f"{written!r} is not an address to listen on; write host:port, such as 127.0.0.1:9100")
+    return Address(host=host.strip("[]"), port=int(port))
+
+
+def https_url(value: object) -> str:
+    """Read an https URL that paths are put behind; it is signed byte for byte as ``aud``, so nothing is tidied."""
+    written = text(value)
+    try:
+        parts = urlsplit(written)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise ValueError("this is not a URL") from error
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL must not hold a login; use secret references for passwords")
+    if parts.scheme != "https":
+        raise ValueError(f"{written!r} must begin with https://; the SMP is only ever spoken to over TLS")
+    if not parts.hostname or not port_fits or re.search(r"[\s?#\\]", written) or not written.isascii():
+        raise ValueError(f"{written!r} is not a plain URL; write https://host, https://host:port or https://host/path")
+    if written.endswith("/"):
+        raise ValueError("leave out the '/' at the end; the wire profile's paths begin with one")
+    return written
+
+
+def reference(value: object) -> Reference:
+    """Read a reference to a secret; whatever else stands there is not repeated, since it may be the secret."""
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            "expected a reference to where it is kept (file:PATH, env:NAME or credential:NAME), never the value itself"
+        )
+    source, where = match[1], match[2]
+    if source == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", where):
+        raise ValueError("env: needs the name of an environment variable")
+    if source == "credential" and ("/" in where or where in {".", ".."}):
+        raise ValueError("credential: needs the name of a systemd credential, not a path")
+    return Reference(source=source, name=where)
+
+
+def decimal(value: object) -> Decimal:
+    """Read an exact number."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError(f"expected a number, found {shown(value)}")  # noqa: TRY004 - pydantic passes on ValueErrors only
+    return Decimal(value)
+
+
+def extent(value: object) -> tuple[Decimal, Decimal]:
+    """Read ``[low, high]``."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"expected two numbers such as [0, 60], found {shown(value)}")
+    low, high = decimal(value[0]), decimal(value[1])
+    if low > high:
+        raise ValueError(f"the first number must not be the larger one: [{low}, {high}]")
+    return low, high
+
+
+def shown(value: object) -> str:
+    """Show a value as the YAML would, cut short; containers by what they are."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return repr(value if len(value) <= 60 else f"{value[:57]}...")
+        case _:
+            return str(value)
+
+
+def among(value: object, known: Iterable[str]) -> str:
+    """What to say after naming a word that is not known: the likely one, or all there are."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; available: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else "; there are none"
+
+
+def text(value: object) -> str:
+    """Read text that needs no form."""
+    if isinstance(value, str):
+        return value
+    advice = "; put it in quotes" if isinstance(value, int | Decimal) else ""
+    raise ValueError(f"expected text, found {shown(value)}{advice}")
+
+
+Name = Annotated[str, PlainValidator(name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+PointName = Annotated[
+    str, PlainValidator(point_name), WithJsonSchema({"type": "string", "pattern": f"^{_POINT_NAME.pattern}$"})
+]
+Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
+Duration = Annotated[
+    int, PlainValidator(duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
+]
+Rate = Annotated[float, PlainValidator(rate), WithJsonSchema({"type": "string", "pattern": f"^{_RATE.pattern}$"})]
+ListenAddress = Annotated[
+    Address, PlainValidator(address), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
+]
+HttpsUrl = Annotated[str, PlainValidator(https_url), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+SecretReference = Annotated[
+    Reference,
+    PlainValidator(reference),
+    WithJsonSchema({"type": "string", "pattern": "^(file|env|credential):.+$"}),
+]
+Number = Annotated[Decimal, PlainValidator(decimal), WithJsonSchema({"type": "number"})]
+Extent = Annotated[
+    tuple[Decimal, Decimal],
+    PlainValidator(extent),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+]

@@ -1,0 +1,102 @@
+"""What a whole configuration says, checked: the only form in which the rest of the gateway sees YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.mailbox import MailboxSpec
+from gateway.core.mapping import MessageSpec
+from gateway.core.point import PointSpec
+from gateway.core.profile import Profile
+from gateway.core.relay import RelayRule
+from gateway.errors import ConfigProblem
+from gateway.ports import ConnectionConfig
+from gateway.settings.secrets import SecretRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Where we listen; port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmpEnvironment:
+    """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS."""
+
+    name: str
+    profile: Profile
+    base_url: str
+    ca: SecretRef | None
+    callback_keys: SecretRef
+    rate_limit_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackListener:
+    """Where the SMP's callbacks arrive; ``public_url`` is how the SMP calls it, without a slash at the end."""
+
+    listen: Listener
+    public_url: str
+    certificate: SecretRef  # a file: read it with settings.secrets.secret_path
+    key: SecretRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """One tenant: its SMP login and its signing key."""
+
+    participant: str
+    name: str
+    environment: str
+    username: str
+    password: SecretRef
+    signing_key: SecretRef
+    key_id: str
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteConnection:
+    """One protocol link of a site: which adapter, and what it is built from."""
+
+    protocol: str
+    config: ConnectionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteConfig:
+    """One participant's plant. ``revision`` is a hash of everything the site's file says, resolved.
+
+    ``relays`` are the rules of ``relay:``, one per connection; a mailbox's own result block is not among them.
+    """
+
+    site: str
+    participant: str
+    environment: str
+    description: str
+    connections: Mapping[str, SiteConnection]
+    points: Mapping[str, PointSpec]
+    mailboxes: Mapping[str, MailboxSpec]
+    messages: Mapping[str, MessageSpec]
+    relays: tuple[RelayRule, ...]
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything the YAML says; ``folder`` is that of gateway.yaml, relative files resolve against ``state``."""
+
+    folder: Path
+    state: Path
+    journal: Path
+    environments: Mapping[str, SmpEnvironment]
+    callbacks: CallbackListener
+    health: Listener
+    participants: Mapping[str, Participant]
+    sites: Mapping[str, SiteConfig]
+    warnings: tuple[ConfigProblem, ...] = field(default=())

@@ -1,0 +1,258 @@
+"""One site file, from values with places to a SiteConfig.
+
+Each connection, point, mailbox, message and relay is read by itself, so that a fault in one hides no fault in another;
+what the parts say of each other is checked in settings/crosscheck.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+from gateway.core.mailbox import MailboxSpec
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec, compile_template
+from gateway.core.point import Access, PointSpec
+from gateway.core.profile import Profile
+from gateway.core.relay import FAILURES, RelayRule
+from gateway.core.transaction import State
+from gateway.errors import ConfigProblem
+from gateway.ports import AdapterSpec, ConnectionConfig
+from gateway.settings import models
+from gateway.settings.document import Document, Path
+from gateway.settings.explain import Model, validate
+from gateway.settings.quantities import among, shown
+from gateway.settings.resolved import SiteConfig, SiteConnection
+from gateway.settings.template import check_template
+
+# Protocols that are designed, and named so that their absence is said clearly.
+PLANNED_PROTOCOLS = frozenset({"opcua", "mqtt"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a site file may refer to outside of itself; an environment without a profile is one that failed to load."""
+
+    adapters: Mapping[str, AdapterSpec]
+    participants: Mapping[str, str]  # name -> environment
+    profiles: Mapping[str, Profile | None]
+
+
+@dataclass(slots=True)
+class SiteParts:
+    """What could be read of a site file; the checks work on whatever is there."""
+
+    document: Document
+    protocols: dict[str, AdapterSpec] = field(default_factory=dict)
+    links: dict[str, BaseModel] = field(default_factory=dict)
+    points: dict[str, PointSpec] = field(default_factory=dict)
+    places: dict[str, BaseModel] = field(default_factory=dict)
+    mailboxes: dict[str, MailboxSpec] = field(default_factory=dict)
+    messages: dict[str, MessageSpec] = field(default_factory=dict)
+    relays: dict[int, models.Relay] = field(default_factory=dict)
+    problems: list[ConfigProblem] = field(default_factory=list)
+
+    def blame(self, path: Path, message: str, *, key: bool = False, warning: bool = False) -> None:
+        """Note a problem."""
+        self.problems.append(self.document.problem(path, message, key=key, warning=warning))
+
+    def names(self, section: str) -> frozenset[str]:
+        """The names a section declares, also of parts that could not be read."""
+        members = self.document.tree.get(section)
+        return frozenset(members) if isinstance(members, Mapping) else frozenset()
+
+    def take(
+        self, model: type[Model], tree: object, path: Path, *, beside: type[models.Part] | None = None
+    ) -> Model | None:
+        """Read one part; its faults are noted."""
+        value, problems = validate(model, tree, self.document, path, beside=beside)
+        self.problems += problems
+        return value
+
+
+def read_site(document: Document, world: World) -> SiteParts:
+    """Read every part of a site file that can be read."""
+    parts = SiteParts(document=document)
+    parts.take(models.SiteFile, document.tree, ())
+    environment = world.participants.get(str(document.tree.get("participant")))
+    for name, tree in _members(document, "connections"):
+        _connection(parts, name, tree, world.adapters)
+    for name, tree in _members(document, "points"):
+        _point(parts, name, tree)
+    for name, tree in _members(document, "mailboxes"):
+        _mailbox(parts, name, tree)
+    for name, tree in _members(document, "messages"):
+        _message(parts, name, tree, world.profiles.get(environment or ""))
+    relays = document.tree.get("relay")
+    for index, tree in enumerate(relays if isinstance(relays, list) else []):
+        relay = parts.take(models.Relay, tree, ("relay", index)) if isinstance(tree, dict) else None
+        if relay is not None:
+            parts.relays[index] = relay
+    return parts
+
+
+def assemble(parts: SiteParts, environment: str) -> SiteConfig:
+    """Make the result of parts without problems."""
+    tree = parts.document.tree
+    site = str(tree["site"])
+    return SiteConfig(
+        site=site,
+        participant=str(tree["participant"]),
+        environment=environment,
+        description=str(tree.get("description") or ""),
+        connections={name: _site_connection(parts, site, name) for name in parts.links},
+        points=parts.points,
+        mailboxes=parts.mailboxes,
+        messages=parts.messages,
+        relays=tuple(rule for relay in parts.relays.values() for rule in _rules(relay, parts.points)),
+        revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
+    )
+
+
+def states_of(words: list[str]) -> frozenset[State]:
+    """The states that a relay's ``on`` means."""
+    states = {State(word) for word in words if word != models.ANY_FAILURE}
+    return frozenset(states | FAILURES if models.ANY_FAILURE in words else states)
+
+
+def _connection(parts: SiteParts, name: str, tree: dict[str, object], adapters: Mapping[str, AdapterSpec]) -> None:
+    path: Path = ("connections", name)
+    generic, own = _split(tree, models.Connection)
+    link = parts.take(models.Connection, generic, path)
+    if link is None:
+        return
+    spec = adapters.get(link.protocol)
+    if spec is None:
+        available = ", ".join(sorted(adapters))
+        if link.protocol in PLANNED_PROTOCOLS:
+            message = f"protocol {link.protocol} is not built yet; available: {available}"
+        else:
+            message = f"there is no protocol {shown(link.protocol)}{among(link.protocol, adapters)}"
+        parts.blame((*path, "protocol"), message)
+        return
+    parts.protocols[name] = spec
+    settings = parts.take(spec.connection_model, own, path, beside=models.Connection)
+    if settings is not None:
+        parts.links[name] = settings
+
+
+def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
+    path: Path = ("points", name)
+    spec = parts.protocols.get(str(tree.get("connection")))
+    generic, own = _split(tree, models.Point)
+    if spec is None:  # whose members the others are is unknown; the connection is blamed elsewhere
+        parts.take(models.Point, generic, path)
+        return
+    # what the design knows, and no adapter takes, is refused by the generic model in its own words
+    unbuilt = {key: value for key, value in own.items() if key in models.Point.unbuilt}
+    own = {key: value for key, value in own.items() if key not in unbuilt or key in spec.point_model.model_fields}
+    generic |= {key: value for key, value in unbuilt.items() if key not in own}
+    point = parts.take(models.Point, generic, path)
+    place = parts.take(spec.point_model, own, path, beside=models.Point)
+    if point is None or place is None:
+        return
+    low, high = point.range or (None, None)
+    parts.places[name] = place
+    parts.points[name] = PointSpec(
+        name=name,
+        connection=point.connection,
+        access=Access(point.access),
+        scale=point.scale,
+        offset=point.offset,
+        unit=point.unit,
+        minimum=low,
+        maximum=high,
+    )
+
+
+def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
+    path: Path = ("mailboxes", name)
+    box = parts.take(models.Mailbox, tree, path)
+    if box is None:
+        return
+    if box.crc == "none":
+        parts.blame((*path, "crc"), "without a CRC a block torn between two reads goes unnoticed", warning=True)
+    try:
+        parts.mailboxes[name] = MailboxSpec(
+            name=name,
+            connection=box.connection,
+            layout=box.layout,
+            base=box.base,
+            results=box.results,
+            capacity=box.capacity,
+            crc=box.crc != "none",
+            progress=box.progress,
+            restart_expected=box.restart == "expected",
+            latest=box.latest,
+        )
+    except ValueError as error:
+        parts.blame(path, str(error))
+
+
+def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
+    path: Path = ("messages", name)
+    message = parts.take(models.Message, tree, path)
+    if message is None:
+        return
+    when = message.when
+    trigger = (
+        MailboxTrigger(mailbox=when.mailbox, kind=when.kind)
+        if when.mailbox is not None and when.kind is not None
+        else ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
+    )
+    spec = MessageSpec(
+        name=name,
+        kind=message.kind,
+        trigger=trigger,
+        template=compile_template({"assets": message.assets}),
+        not_after_us=message.not_after,
+    )
+    parts.messages[name] = spec
+    if profile is not None:
+        for at, sentence in check_template(spec, message.assets, profile):
+            parts.blame((*path, *at), sentence)
+
+
+def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
+    spec = parts.protocols[name]
+    config = ConnectionConfig(
+        site=site,
+        name=name,
+        settings=parts.links[name],
+        points={key: (point, parts.places[key]) for key, point in parts.points.items() if point.connection == name},
+        mailboxes={key: box for key, box in parts.mailboxes.items() if box.connection == name},
+    )
+    return SiteConnection(protocol=spec.protocol, config=config)
+
+
+def _rules(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterator[RelayRule]:
+    """One rule per connection, in the order of the YAML."""
+    by_connection: dict[str, dict[str, object]] = {}
+    for point, value in relay.write.items():
+        by_connection.setdefault(points[point].connection, {})[point] = value
+    for connection, write in by_connection.items():
+        yield RelayRule(connection=connection, on=states_of(relay.on), write=write)
+
+
+def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """The parts of a section; what is not a mapping is blamed by SiteFile."""
+    members = document.tree.get(section)
+    if isinstance(members, dict):
+        for name, tree in members.items():
+            if isinstance(tree, dict):
+                yield name, tree
+
+
+def _split(tree: dict[str, object], model: type[BaseModel]) -> tuple[dict[str, object], dict[str, object]]:
+    generic = {key: value for key, value in tree.items() if key in model.model_fields}
+    return generic, {key: value for key, value in tree.items() if key not in generic}
+
+
+def _exactly(value: object) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    raise TypeError(f"{type(value).__name__} has no place in YAML")
