@@ -1,7 +1,7 @@
 """A callback of the SMP, judged after its signature: is it fresh, is it for this participant, can it be read?
 
 The order is domain.md section 3's, "Checks in this order". What a fault keeps from being applied is still read as far
-as it goes, so that the transaction it names can be polled at once. A message type that the profile does not list carries
+as it goes, so that the transaction it names can be polled at once. A message type that the profile does not list brings
 no verdict and is kept and shown. In a listed type, a status that is not final, an unknown word included, is a schema
 fault: the callback is quarantined and the poll, which knows how to wait, finds out.
 """

@@ -8,8 +8,8 @@ Rules (assurance.md section 5)
   double, so that no exponent can blow up when the number is written out.
 
 The scanner is the standard library's, in C; what it lets through is refused by its hooks. Depth is measured before it
-runs, because it recurses: strings are cut out, then each pass removes the innermost brackets, so that a text of depth n
-is empty after n passes. Every pass is linear in the size.
+runs, because it recurses: strings are cut out, and a running sum over the brackets left is the depth. Up to the first
+mistake the scanner sees the same strings and brackets, so that it never recurses deeper than was measured.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import TypeAlias
 
 from gateway.errors import StrictJsonError
@@ -31,8 +32,8 @@ _BOM = b"\xef\xbb\xbf"
 # The closing quote is optional: an unterminated string is then swallowed in one step (the scanner refuses it later)
 # instead of being tried again from every escaped quote, which would be quadratic.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_PAIR = re.compile(rb"\[\]|\{\}")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # +1 and -1 as signed bytes
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _INTEGER_DIGITS = 20  # a sign and the 19 digits of 2**63
 _NUMBER_LENGTH = 128
@@ -54,7 +55,7 @@ def loads(data: bytes, *, limit: int = DEFAULT_LIMIT, depth: int = DEFAULT_DEPTH
     except UnicodeDecodeError as error:
         raise StrictJsonError("not UTF-8", error.start) from None
     if not _within_depth(data, depth):
-        raise StrictJsonError(f"brackets do not match, or are nested deeper than {depth}")
+        raise StrictJsonError(f"nested deeper than {depth}")
     try:
         value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -67,12 +68,8 @@ def loads(data: bytes, *, limit: int = DEFAULT_LIMIT, depth: int = DEFAULT_DEPTH
 def _within_depth(data: bytes, depth: int) -> bool:
     if data.count(b"[") + data.count(b"{") <= depth:  # small messages need no closer look
         return True
-    brackets = _STRING.sub(b"", data).translate(None, _NOT_BRACKETS)
-    for _ in range(depth):
-        if not brackets:
-            break
-        brackets = _PAIR.sub(b"", brackets)
-    return not brackets
+    steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) <= depth
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -6,7 +6,7 @@ our own member names. Every problem is found in one pass and names row, member a
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,11 +280,11 @@ def _present(value: object) -> bool:
     return value is not None and value != []
 
 
-def _date(value: object) -> datetime.date | None:
+def _date(value: object) -> dt.date | None:
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         return None
     try:
-        return datetime.date.fromisoformat(value)
+        return dt.date.fromisoformat(value)
     except ValueError:
         return None
 
