@@ -42,33 +42,29 @@ RETURNING id
 
 -- :name lane_blocking
 SELECT state FROM message
-WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
-    AND state IN ('waiting', 'sending', 'in_doubt', 'escalated', 'parked')
+WHERE lane = :lane AND state IN ('waiting', 'sending', 'in_doubt', 'escalated', 'parked')
 LIMIT 1
 
 -- :name lane_busy
 SELECT state FROM message
-WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
-    AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'escalated', 'parked')
+WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'escalated', 'parked')
 LIMIT 1
 
 -- :name lane_awaiting
 SELECT state FROM message
-WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked') AND state = 'awaiting'
+WHERE lane = :lane AND state = 'awaiting'
 LIMIT 1
 
 -- :name accepted_lanes
 SELECT lane, MIN(number) FROM message
-WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked') AND state = 'accepted'
+WHERE state = 'accepted'
 GROUP BY lane ORDER BY 2
 
 -- :name first_accepted
 SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
     transaction_id
 FROM message
-WHERE lane = :lane
-    AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
-    AND state = 'accepted'
+WHERE lane = :lane AND state = 'accepted'
 ORDER BY number LIMIT 1
 
 -- :name expired_messages
@@ -128,18 +124,18 @@ FROM part p JOIN submission s ON s.id = p.submission_id
 WHERE p.message_id = :message_id ORDER BY p.first_row
 
 -- :name sending_submissions
-SELECT id FROM submission WHERE state = 'sending' ORDER BY id
+SELECT id FROM submission WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'sending' ORDER BY id
 
 -- :name overdue_submissions
 SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
-WHERE s.state IN ('in_doubt', 'awaiting') AND s.due_at IS NOT NULL AND s.due_at <= :until
+WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.state IN ('in_doubt', 'awaiting') AND s.due_at <= :until
 ORDER BY s.due_at
 
 -- :name next_due
 SELECT MIN(due_at) FROM submission
-WHERE state IN ('in_doubt', 'awaiting') AND due_at IS NOT NULL AND due_at > :until
+WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state IN ('in_doubt', 'awaiting') AND due_at > :until
 
 -- :name insert_submission
 INSERT INTO submission (id, environment, participant, lane, kind, body, state, attempts, transaction_id, first_sent_at,
