@@ -1,0 +1,145 @@
+"""The simulated SMP's own reading of the wire profile: only what a server needs, by its own few lines.
+
+It refuses a profile whose signature form, answers or methods it cannot serve, instead of serving another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.errors import ConfigError, ConfigProblem, Place
+
+UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+SERVED = {
+    ("signature", "form"): "detached",
+    ("signature", "responses"): "tls",
+    ("methods", "authenticate"): "POST",
+    ("methods", "assets"): "POST",
+    ("methods", "units"): "POST",
+    ("methods", "status"): "POST",
+}
+
+Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """What one asset or unit looks like: ``members`` is the profile's tree, ``ref`` the member that names it."""
+
+    kind: str
+    action: str
+    ref: str
+    require_any: tuple[tuple[str, ...], ...]
+    members: Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """The SMP's names, paths, limits and words; each mapping goes from our word to the wire's."""
+
+    paths: Mapping[str, str]
+    headers: Mapping[str, str]
+    login: Mapping[str, str]
+    submission: Mapping[str, str]
+    status: Mapping[str, str]
+    result: Mapping[str, str]
+    created: Mapping[str, str]
+    error: Mapping[str, str]
+    enums: Mapping[str, tuple[str, ...]]
+    status_words: Mapping[str, tuple[str, ...]]
+    result_type: str
+    asset: Item
+    unit: Item
+    algorithms: tuple[str, ...]
+    typ_request: str
+    typ_callback: str
+    tolerance_s: int
+    request_bytes: int
+    assets_per_submission: int
+    aligned_per_unit: int
+    deduplicates: Mapping[str, bool]
+    echo_submission: bool
+    status_by_submission: bool
+
+
+def read(path: Path) -> Wire:
+    """Read a profile.
+
+    Raises:
+        ConfigError: the file is not a profile that this simulator can serve; says where.
+    """
+    try:
+        tree = yaml.safe_load(path.read_bytes())
+        _refuse_unserved(tree)
+        return _wire(tree)
+    except KeyError as error:
+        raise _problem(path, str(error.args[0]), "is missing") from error
+    except (OSError, yaml.YAMLError, TypeError, ValueError, AttributeError) as error:
+        raise _problem(path, "", str(error)) from error
+
+
+def seconds(text: str) -> float:
+    """Read a duration with its unit, such as ``20ms`` or ``5min``.
+
+    Raises:
+        ValueError: there is no such unit, or no number before it.
+    """
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text[len(number) :]
+    if unit not in UNITS_S:
+        raise ValueError(f"{text!r} is not a duration such as 20ms, 5s or 2min")
+    return float(number) * UNITS_S[unit]
+
+
+def _wire(tree: Tree) -> Wire:
+    members, limits, capabilities = tree["members"], tree["limits"], tree["capabilities"]
+    return Wire(
+        paths=tree["paths"],
+        headers=tree["headers"],
+        login=members["login"],
+        submission=members["submission"],
+        status=members["status"],
+        result=members["result"],
+        created=members["created"],
+        error=members["error"],
+        enums={name: tuple(words) for name, words in tree["enums"].items()},
+        status_words={name: tuple(words) for name, words in tree["status_words"].items()},
+        result_type=tree["result_types"][0],
+        asset=_item("assets", tree["asset"]),
+        unit=_item("units", tree["unit"]),
+        algorithms=tuple(tree["signature"]["algorithms"]),
+        typ_request=tree["signature"]["typ_request"],
+        typ_callback=tree["signature"]["typ_callback"],
+        tolerance_s=int(seconds(tree["timings"]["clock_tolerance"])),
+        request_bytes=limits["request_bytes"],
+        assets_per_submission=limits["assets_per_submission"],
+        aligned_per_unit=limits["aligned_assets_per_unit"],
+        deduplicates=capabilities["deduplicates"],
+        echo_submission=capabilities["echo_submission"],
+        status_by_submission=capabilities["status_by_submission"],
+    )
+
+
+def _item(kind: str, tree: Tree) -> Item:
+    return Item(
+        kind=kind,
+        action=tree["action"],
+        ref=tree["ref"],
+        require_any=tuple(tuple(names) for names in tree["require_any"]),
+        members=tree["members"],
+    )
+
+
+def _refuse_unserved(tree: Tree) -> None:
+    for (section, name), served in SERVED.items():
+        if tree[section][name] != served:
+            raise ValueError(f"{section}.{name}: the simulator serves only {served!r}, not {tree[section][name]!r}")
+
+
+def _problem(path: Path, where: str, message: str) -> ConfigError:
+    return ConfigError([ConfigProblem(place=Place(file=str(path), line=1, column=1), path=where, message=message)])
