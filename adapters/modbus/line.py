@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -21,6 +22,9 @@ from pymodbus.pdu import ModbusPDU
 from adapters.modbus.config import ModbusConnection, Table
 from gateway.errors import LinkLost
 from gateway.ports import Clock
+
+# pymodbus logs whole frames where nobody listens, which Python would print; what matters is in our own errors.
+logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 
 _SECOND = 1_000_000  # µs
 # Function codes, Modbus application protocol V1.1b3 section 6.

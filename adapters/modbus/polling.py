@@ -74,10 +74,10 @@ class Poller:
         requests: list[Request] = []
         found = list(readings.values())
         for name, glimpse in glimpses.items():
-            again = await self._look(f"mailbox {name}", range(self._boxes[name].base, self._boxes[name].base + 1))
+            again = await self._sequence(self._boxes[name])
             if again is None:
                 continue
-            (sequence, at), block = (again[0][0], again[1]), glimpse.block
+            (sequence, at), block = again, glimpse.block
             torn = torn or sequence != block.sequence
             frame = self._frames[name].observe(block, glimpse.at, sequence_after=sequence, after_at=at)
             if frame is not None:
@@ -87,23 +87,25 @@ class Poller:
         return Poll(news=[*requests, *self._changed(found), *self._moved(glimpses)], torn=torn)
 
     async def _glimpse(self, box: MailboxSpec) -> _Glimpse | None:
+        """Read both blocks of a mailbox; None where the device refuses, which is told once."""
         first = box.results + HOST_BLOCK[Role.ACKNOWLEDGE]
-        host = await self._look(f"mailbox {box.name}", range(first, first + 2))
-        site = await self._look(f"mailbox {box.name}", box.site_block) if host is not None else None
-        if host is None or site is None:
+        try:
+            (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + 2))
+            registers, at = await self._line.read(Table.HOLDING, box.site_block)
+        except DeviceRefusal as refusal:
+            self._trouble(f"mailbox {box.name}", str(refusal))
             return None
-        (acknowledged, result_seq), (registers, at) = host[0], site
         return _Glimpse(block=parse_block(registers), at=at, acknowledged=acknowledged, result_seq=result_seq)
 
-    async def _look(self, what: str, window: range) -> tuple[list[int], int] | None:
-        """Read holding registers; None where the device refuses, which is told once."""
+    async def _sequence(self, box: MailboxSpec) -> tuple[int, int] | None:
+        """Read REQUEST_SEQ once more, and when; None where the device refuses."""
         try:
-            cells, at = await self._line.read(Table.HOLDING, window)
+            (sequence,), at = await self._line.read(Table.HOLDING, box.site_block[:1])
         except DeviceRefusal as refusal:
-            self._trouble(what, str(refusal))
+            self._trouble(f"mailbox {box.name}", str(refusal))
             return None
-        self._relief(what)
-        return list(cells), at
+        self._relief(f"mailbox {box.name}")
+        return sequence, at
 
     async def _read_points(self) -> dict[str, Reading]:
         readings: dict[str, Reading] = {}

@@ -19,6 +19,8 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from adapters.modbus.config import ModbusConnection, ModbusPoint, Table
+from adapters.modbus.translation import bind, write_point
 from gateway.core.mailbox import (
     HOST_BLOCK,
     HOST_REGISTERS,
@@ -27,8 +29,11 @@ from gateway.core.mailbox import (
     Role,
     crc32,
     next_result_seq,
+    payload_window,
     register_bytes,
 )
+from gateway.core.point import Value
+from gateway.ports import ConnectionConfig
 
 REGISTERS = 10_000
 _BITS = 1_000
@@ -300,6 +305,27 @@ class ModbusSite:
             fresh.write_text(json.dumps(held))
             fresh.replace(self._memory)
         self._changed.set()
+
+
+def payload_of(connection: ConnectionConfig, mailbox: MailboxSpec, values: Mapping[str, Value]) -> list[int]:
+    """The payload registers of a request that holds these points' values, as the plant's program would lay them out.
+
+    Raises:
+        ValueError: a value does not fit its point.
+    """
+    settings = connection.settings
+    if not isinstance(settings, ModbusConnection):
+        raise TypeError(f"{connection.name} is not a Modbus connection")
+    window = payload_window(mailbox, mailbox.capacity)
+    payload: dict[int, int] = {}
+    for name, value in values.items():
+        spec, place = connection.points[name]
+        if not isinstance(place, ModbusPoint):
+            raise TypeError(f"{name} is not a Modbus point")
+        if place.address.table is Table.HOLDING and place.address.register in window:
+            first = place.address.register - window.start
+            payload |= enumerate(write_point(bind(spec, place, settings), value), start=first)
+    return [payload.get(offset, 0) for offset in range(max(payload, default=-1) + 1)]
 
 
 def _filled(size: int, values: Mapping[int, int]) -> list[int]:

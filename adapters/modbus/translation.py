@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType, Table
 from gateway.core.point import PointSpec, Quality, Reading, Value, number_reading, raw_of
@@ -66,8 +66,8 @@ def read_point(point: Point, cells: Sequence[int], at: int) -> Reading:
         return _read_text(point, data, at)
     if kind in _INTEGERS:
         (number,) = struct.unpack(f">{_INTEGERS[kind]}", data)
-        return number_reading(point.spec, Decimal(number), at)
-    return number_reading(point.spec, _float_decimal(kind, data), at)
+        return _read_number(point, Decimal(number), at)
+    return _read_number(point, _float_decimal(kind, data), at)
 
 
 def too_short(point: Point, length: int, at: int) -> Reading:
@@ -80,6 +80,13 @@ def too_short(point: Point, length: int, at: int) -> Reading:
 def faulty(point: Point, fault: str, detail: str, at: int) -> Reading:
     """A reading that has no value; ``fault`` is a bounded word."""
     return Reading(point=point.spec.name, value=None, quality=Quality.BAD, at=at, fault=fault, detail=detail)
+
+
+def _read_number(point: Point, raw: Decimal, at: int) -> Reading:
+    try:
+        return number_reading(point.spec, raw, at)
+    except InvalidOperation:  # a float as large as 1e30 cannot be kept to the digits of a scale
+        return faulty(point, "out_of_range", f"{raw:.6g} at a scale of {point.spec.scale} has too many digits", at)
 
 
 def write_point(point: Point, value: Value) -> list[int]:
@@ -97,7 +104,8 @@ def write_point(point: Point, value: Value) -> list[int]:
         return _registers(point, _write_text(point, value))
     if not isinstance(value, Decimal):
         raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - refused like every other value
-    reading = number_reading(point.spec, raw := raw_of(point.spec, value), 0)
+    raw = raw_of(point.spec, value)
+    reading = _read_number(point, raw, 0)
     if reading.quality is not Quality.GOOD:
         raise ValueError(reading.detail)
     return _registers(point, _write_number(kind, raw, value))

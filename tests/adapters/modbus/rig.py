@@ -1,0 +1,127 @@
+"""A simulated Modbus site and the adapter that reads it, with everything a test wants to turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import adapters.modbus
+from adapters.modbus.config import ModbusConnection, ModbusPoint
+from adapters.modbus.simulator import ModbusSite
+from gateway.core.mailbox import MailboxSpec
+from gateway.core.point import Access, PointSpec, Reading
+from gateway.ports import Adapter, ConnectionConfig, MailboxStatus, Request, Resources, Session
+
+MAILBOX = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)
+
+POINTS: Mapping[str, Mapping[str, object]] = {
+    "export_limit": {"address": "holding:1006", "type": "int16"},  # in the payload window
+    "serial": {"address": "holding:1008", "type": "string", "length": 4},  # in the payload window
+    "level": {"address": "holding:2000", "type": "uint16"},
+    "energy": {"address": "holding:2001", "type": "uint32"},
+    "sensor": {"address": "input:30", "type": "int16"},
+    "breaker": {"address": "coil:2"},
+    "smp_state": {"address": "holding:1300", "type": "uint16"},
+    "smp_text": {"address": "holding:1310", "type": "string", "length": 32},
+    "permit": {"address": "coil:5"},
+    "gauge": {"address": "input:40", "type": "int16"},
+}
+WRITABLE = frozenset({"smp_state", "smp_text", "permit", "gauge"})
+SCALES = {"export_limit": Decimal("0.1")}
+
+
+class CountingClock:
+    """Each look at this clock is one µs later, so that times tell the order of things."""
+
+    def __init__(self) -> None:
+        self._ticks = itertools.count(1)
+
+    def now(self) -> int:
+        return next(self._ticks)
+
+
+class NoEntropy:
+    """The Modbus adapter needs no randomness; whoever asks for it fails."""
+
+    def uuid(self) -> str:
+        raise AssertionError("the adapter asked for randomness")
+
+    def jitter(self, spread: float) -> float:
+        raise AssertionError(f"the adapter asked for jitter of {spread}")
+
+
+@dataclass
+class Rig:
+    """``poll`` and ``timeout`` are YAML durations; a second poll should rarely decide a test, so they are short."""
+
+    site: ModbusSite
+    poll: str = "5ms"
+    timeout: str = "5s"
+    mailboxes: Mapping[str, MailboxSpec] = field(default_factory=lambda: {"plc": MAILBOX})
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    unit: int = 1
+
+    def adapter(self) -> Adapter:
+        settings = ModbusConnection.model_validate(
+            {
+                "host": self.site.host,
+                "port": self.site.port,
+                "unit": self.unit,
+                "poll": self.poll,
+                "timeout": self.timeout,
+            }
+        )
+        points = {
+            name: (
+                PointSpec(
+                    name=name,
+                    connection="plc",
+                    access=Access.WRITE if name in WRITABLE else Access.READ,
+                    scale=SCALES.get(name, Decimal(1)),
+                ),
+                ModbusPoint.model_validate(members),
+            )
+            for name, members in POINTS.items()
+        }
+        config = ConnectionConfig(
+            site="hams-bess", name="plc", settings=settings, points=points, mailboxes=self.mailboxes
+        )
+        resources = Resources(
+            clock=CountingClock(), entropy=NoEntropy(), event=lambda name, **fields: self.events.append((name, fields))
+        )
+        return adapters.modbus.spec.build(config, resources)
+
+
+@asynccontextmanager
+async def running(memory: Path | None = None) -> AsyncIterator[Rig]:
+    """A site with a mailbox at 1000 and 1200, a set coil at 2 and 7 in input register 30."""
+    async with ModbusSite(MAILBOX, inputs={30: 7}, coils=[False, False, True], memory=memory) as site:
+        yield Rig(site)
+
+
+async def request(session: Session) -> Request:
+    """The next request that the session tells of, whatever else it tells before."""
+    while True:
+        for item in await session.read():
+            if isinstance(item, Request):
+                return item
+
+
+async def status(session: Session) -> MailboxStatus:
+    """The next change of a mailbox's numbers."""
+    while True:
+        for item in await session.read():
+            if isinstance(item, MailboxStatus):
+                return item
+
+
+async def reading(session: Session, point: str) -> Reading:
+    """The next reading of this point."""
+    while True:
+        for item in await session.read():
+            if isinstance(item, Reading) and item.point == point:
+                return item

@@ -1,0 +1,90 @@
+"""What the YAML may say of a Modbus connection, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+import adapters.modbus
+from adapters.modbus.config import ModbusConnection, ModbusPoint, PointType
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"address": "holding:70000", "type": "int16"}, "70000 is outside 0..65535"),
+        ({"address": "holding:-1", "type": "int16"}, "-1 is outside 0..65535"),
+        ({"address": "holding", "type": "int16"}, "'holding' is not an address; write table:register"),
+        ({"address": 1006, "type": "int16"}, "1006 is not an address"),
+        ({"address": "register:5", "type": "int16"}, "register is not one of holding, input, coil, discrete"),
+        ({"address": "holding:5"}, "type is missing; a holding register can be int16"),
+        ({"address": "coil:5", "type": "int16"}, "a coil is a bool, not int16"),
+        ({"address": "holding:5", "type": "string"}, "every string needs it"),
+        ({"address": "holding:5", "type": "int16", "length": 2}, "length is for strings"),
+        ({"address": "holding:65533", "type": "int64"}, "holding:65533 with 4 registers is outside 0..65535"),
+        ({"address": "holding:5", "type": "int17"}, "int16"),
+        ({"address": "holding:5", "type": "int16", "scail": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_points_say_what_is_wrong(members: dict[str, object], words: str) -> None:
+    """Place and value are named, so that the YAML's author need not guess."""
+    with pytest.raises(ValidationError, match=words):
+        ModbusPoint.model_validate(members)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"poll": 1}, "1 is not a duration; write a number and its unit"),
+        ({"poll": "0s"}, "'0s' is no time at all"),
+        ({"timeout": "1 s"}, "is not a duration"),
+        ({"port": 70000}, "less than or equal to 65535"),
+        ({"unit": 256}, "less than or equal to 255"),
+        ({"transport": "tls"}, "tls is not supported yet; only tcp is"),
+        ({"transport": "rtu-over-tcp"}, "rtu-over-tcp is not supported yet"),
+        ({"transport": "udp"}, "udp is not a transport"),
+        ({"plain": ""}, "at least 1 character"),
+        ({"tls": {}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_connections_say_what_is_wrong(members: dict[str, object], words: str) -> None:
+    """What a later release will do is refused by its name until then."""
+    with pytest.raises(ValidationError, match=words):
+        ModbusConnection.model_validate({"host": "plc.example", **members})
+
+
+def test_defaults_are_modbus_own() -> None:
+    """Port 502, unit 1, one poll a second, big-endian."""
+    connection = ModbusConnection(host="plc.example")
+    assert (connection.port, connection.unit, connection.poll, connection.timeout) == (502, 1, 1_000_000, 1_000_000)
+    assert (connection.word_order, connection.byte_order) == ("big", "big")
+    point = ModbusPoint.model_validate({"address": "coil:7"})
+    assert (point.kind, point.size, str(point.address)) == (PointType.BOOL, 1, "coil:7")
+
+
+def test_durations_carry_units() -> None:
+    """250ms is 250,000 µs."""
+    connection = ModbusConnection.model_validate({"host": "plc.example", "poll": "250ms", "timeout": "1.5s"})
+    assert (connection.poll, connection.timeout) == (250_000, 1_500_000)
+
+
+def test_an_unprotected_link_needs_a_reason() -> None:
+    """Plain Modbus off this machine is a warning until somebody says why it may be trusted."""
+    assert "plain:" in ModbusConnection(host="10.20.1.5").warnings()[0]
+    assert ModbusConnection(host="10.20.1.5", plain="own VLAN, locked cabinet").warnings() == ()
+    assert ModbusConnection(host="127.0.0.1").warnings() == ()
+
+
+def test_models_have_a_schema() -> None:
+    """The editor's schema is generated from these models."""
+    for model in (adapters.modbus.spec.connection_model, adapters.modbus.spec.point_model):
+        assert model.model_json_schema()["additionalProperties"] is False
+
+
+def test_reading_a_configuration_needs_no_pymodbus() -> None:
+    """`check` and `--help` stay quick: the library is imported when an adapter is built."""
+    code = "import sys, adapters.modbus; sys.exit('pymodbus' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
