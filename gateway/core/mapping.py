@@ -152,8 +152,8 @@ def _name_of(filled: object) -> str | None:
 
 def _compile(node: object) -> object:
     match node:
-        case {"point": str(point)} if len(node) == 1:
-            return Slot(point=point)
+        case dict() if node.keys() == {"point"} and isinstance(node["point"], str):
+            return Slot(point=node["point"])
         case dict():
             return {key: _compile(value) for key, value in node.items()}
         case list():

@@ -281,7 +281,9 @@ class Relay(Part):
     write: dict[
         PointName,
         Annotated[
-            object, PlainValidator(_write_value), WithJsonSchema({"type": ["string", "number", "boolean", "object"]})
+            object,
+            PlainValidator(_write_value),
+            WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}),
         ],
     ] = Field(min_length=1)
 

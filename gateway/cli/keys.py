@@ -1,0 +1,163 @@
+"""`smp-gateway keys`: signing keys for the participants of a configuration, and certificates to practise with.
+
+Nothing that exists is replaced without ``--force``. Private files have mode 0600 and appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import jwt.algorithms
+import typer
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from gateway.cli.certificates import practice_certificates, private_pem
+from gateway.cli.configured import ConfigPath, StateFolder, fail, load
+from gateway.errors import SecretError
+from gateway.settings.configuration import Configuration, Participant
+from gateway.settings.secrets import SecretSource, read_secret, secret_path
+
+app = typer.Typer(no_args_is_help=True)
+
+_RSA_BITS = 3072  # about the strength of the P-256 curve (NIST SP 800-57 part 1, table 2)
+
+
+def _new_rsa() -> PrivateKeyTypes:
+    return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
+
+
+_NEW_KEY: Mapping[str, Callable[[], PrivateKeyTypes]] = {
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "PS256": _new_rsa,
+    "RS256": _new_rsa,
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+@app.callback()
+def keys() -> None:
+    """Signing keys and practice certificates."""
+
+
+@app.command()
+def generate(
+    path: ConfigPath,
+    state: StateFolder = None,
+    *,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="Also a callback certificate from an authority of our own.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace keys that exist. What they signed stays signed.")
+    ] = False,
+) -> None:
+    """Make the signing key of every participant, and pki/participants.jwks.json with the public halves.
+
+    Ends with 0 when every key is there, 1 when the configuration is wrong, 3 when a file cannot be read or written.
+    """
+    configuration = load(path, state)
+    try:
+        written = generate_keys(configuration, practice=practice, force=force)
+    except SecretError as error:
+        raise fail(error) from None
+    except OSError as error:
+        typer.echo(f"smp-gateway: {error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(3) from None
+    for file in written:
+        typer.echo(f"wrote {file}")
+
+
+def generate_keys(
+    configuration: Configuration,
+    *,
+    practice: bool = False,
+    force: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Path]:
+    """Write what is missing, and return the files written.
+
+    Raises:
+        SecretError: a key that exists cannot be used for its algorithm, or cannot be read.
+        OSError: a file cannot be written.
+    """
+    written: list[Path] = []
+    members = []
+    for participant in configuration.participants.values():
+        ref = participant.signing_key
+        if ref.source is SecretSource.FILE and (force or not Path(ref.name).exists()):
+            write_file(Path(ref.name), private_pem(_NEW_KEY[participant.algorithm]()), private=True)
+            written.append(Path(ref.name))
+        members.append(_public_member(participant, read_secret(ref, environ=environ)))
+    document = configuration.state / "pki" / "participants.jwks.json"
+    write_file(document, _jwks(document, members), private=False)
+    written.append(document)
+    return [*written, *_practice(configuration, force=force, environ=environ)] if practice else written
+
+
+def write_file(path: Path, data: bytes, *, private: bool) -> None:
+    """Put a file in place as a whole, on disk, readable by its owner only if it is private."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o755)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _public_member(participant: Participant, pem: bytes) -> dict[str, object]:
+    """The JWK (RFC 7517) of a signing key's public half, with our member that says whose it is."""
+    algorithm = jwt.algorithms.get_default_algorithms()[participant.algorithm]
+    try:
+        public = serialization.load_pem_private_key(pem, password=None).public_key()
+        key = json.loads(algorithm.to_jwk(public))
+    except (ValueError, TypeError, UnsupportedAlgorithm, AttributeError, jwt.InvalidKeyError) as error:
+        said = f"{participant.signing_key} is not an unencrypted PEM private key for {participant.algorithm}"
+        raise SecretError(said) from error
+    key.pop("key_ops", None)
+    owner = {"kid": participant.key_id, "alg": participant.algorithm, "use": "sig"}
+    return {**key, **owner, "participant": participant.participant}
+
+
+def _jwks(path: Path, members: list[dict[str, object]]) -> bytes:
+    """Our keys, and from the file what has another kid: a key that was rolled must stay known for a while."""
+    try:
+        before = json.loads(path.read_bytes())["keys"]
+    except (OSError, ValueError, TypeError, KeyError):
+        before = []
+    kids = {member["kid"] for member in members}
+    kept = [key for key in before if isinstance(key, dict) and key.get("kid") not in kids]
+    return json.dumps({"keys": [*kept, *members]}, indent=2).encode() + b"\n"
+
+
+def _practice(configuration: Configuration, *, force: bool, environ: Mapping[str, str]) -> list[Path]:
+    callbacks = configuration.callbacks
+    targets = [secret_path(ref, environ=environ) for ref in (callbacks.certificate, callbacks.key)]
+    authority = targets[0].with_name("host-ca.pem")
+    if not force and all(file.exists() for file in (*targets, authority)):
+        return []
+    if not force and any(file.exists() for file in targets):
+        raise SecretError(f"{targets[0]} or {targets[1]} exists already; --force replaces both")
+    host = urlsplit(callbacks.public_url).hostname or "localhost"
+    now = datetime.fromtimestamp(time.time(), tz=UTC)
+    made = practice_certificates((host, "localhost", "127.0.0.1", "::1"), now=now)
+    write_file(targets[1], made.key, private=True)
+    write_file(targets[0], made.certificate, private=False)
+    write_file(authority, made.authority, private=False)
+    return [targets[1], targets[0], authority]
