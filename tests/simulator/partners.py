@@ -122,5 +122,5 @@ class Host:
         return web.Response(status=self.answers.popleft() if self.answers else 200)
 
 
-Start = Callable[..., AbstractAsyncContextManager[SimulatedSmp]]
+Start = Callable[..., SimulatedSmp]
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
