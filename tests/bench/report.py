@@ -1,0 +1,86 @@
+"""The run for people (tables) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.figures import Compared
+from tests.bench.subject import Step, Usage
+
+WAYS = {
+    "uplink": "site's frame with the new sequence -> last byte of the POST",
+    "downlink": "callback's last byte -> write of RESULT_SEQ",
+    "first_write": "callback's last byte -> first write of the result block",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that one run found out."""
+
+    command: str
+    machine: Mapping[str, str]
+    poll_ms: float
+    wall_s: float
+    compared: Sequence[Compared]
+    steps: Sequence[Step]
+    before: Usage
+    after: Usage
+    messages: int
+
+    @property
+    def cpu_share(self) -> float:
+        """The share of one core that the gateway used, its idle polls included."""
+        return (self.after.cpu_s - self.before.cpu_s) / self.wall_s
+
+
+def show(run: Run, console: Console) -> None:
+    """Print the tables."""
+    console.print(_latencies(run.compared))
+    console.print(_steps(run.steps))
+    console.print(
+        f"gateway process: {100 * run.cpu_share:.1f} % of one core over {run.wall_s:.0f} s with a poll every "
+        f"{run.poll_ms:g} ms, {run.after.rss_mb:.0f} MB resident ({run.after.peak_mb:.0f} MB at most)"
+    )
+    console.print("machine: " + ", ".join(f"{name} {value}" for name, value in run.machine.items()))
+    if run.machine["filesystem"] == "tmpfs":
+        console.print("[yellow]these commits went to tmpfs and cost nothing: choose a folder on a disk with --folder")
+    console.print(f"again: {run.command}", soft_wrap=True)
+
+
+def as_json(run: Run) -> dict[str, object]:
+    """The same for programs."""
+    ratios = {each.way: {"p50": each.p50_ratio, "p99": each.p99_ratio} for each in run.compared}
+    return {**dataclasses.asdict(run), "ratios": ratios, "cpu_share": run.cpu_share}
+
+
+def _latencies(compared: Sequence[Compared]) -> Table:
+    table = Table(title="Latency added, beside the floor of the same run (ms)", title_justify="left")
+    for name in ("way", "", "n", "p50", "p99", "max"):
+        table.add_column(name, justify="left" if name in {"way", ""} else "right")
+    for each in compared:
+        for who, figures in (("gateway", each.gateway), ("floor", each.floor)):
+            numbers = (f"{value:.3f}" for value in (figures.p50_ms, figures.p99_ms, figures.max_ms))
+            table.add_row(each.way if who == "gateway" else "", who, str(figures.n), *numbers)
+        table.add_row("", "ratio", "", f"x {each.p50_ratio:.2f}", f"x {each.p99_ratio:.2f}", "", end_section=True)
+    table.caption = "\n".join(f"{name}: {meaning}" for name, meaning in WAYS.items())
+    table.caption_justify = "left"
+    return table
+
+
+def _steps(steps: Sequence[Step]) -> Table:
+    table = Table(title="Where the gateway spends it, by the hops in its journal (ms)", title_justify="left")
+    for name in ("way", "from", "to", "median", "p99"):
+        table.add_column(name, justify="right" if name in {"median", "p99"} else "left")
+    shown = ""
+    for step in steps:
+        table.add_row(
+            step.way if step.way != shown else "", step.first, step.last, f"{step.median_ms:.3f}", f"{step.p99_ms:.3f}"
+        )
+        shown = step.way
+    return table
