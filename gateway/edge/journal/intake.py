@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.message import Attempt, Draft, Lane, MailboxPosition, Message, Reference, Submission
-from gateway.core.transaction import Event, State, advance
+from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.transaction import TERMINAL, Event, State, advance
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.statements import Commit
 from gateway.errors import JournalFull
@@ -33,7 +33,8 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         set_position(commit, draft.lane.site, draft.mailbox, draft.position)
     if draft.reference is not None:
         set_reference(commit, draft.lane, draft.reference)
-    moving.record_hops(commit, draft.id, draft.hops)
+    hops = {**draft.hops, Hop.SETTLED: commit.now} if state in TERMINAL else draft.hops
+    moving.record_hops(commit, draft.id, hops)
     relays = moving.make_relays(commit, draft.lane, draft.id, draft.rules, state)
     submission = None
     if free and outgoing is not None:
