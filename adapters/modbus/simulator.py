@@ -228,23 +228,6 @@ class ModbusSite:
         self._holding[:] = [0] * REGISTERS
         self._remember()
 
-    async def accessed(self, wanted: Callable[[Access], bool]) -> None:
-        """Wait until a master has made such a request, from now on."""
-        seen = asyncio.Event()
-        before = self.on_access
-
-        def watch(access: Access) -> None:
-            if before is not None:
-                before(access)
-            if wanted(access):
-                seen.set()
-
-        self.on_access = watch
-        try:
-            await seen.wait()
-        finally:
-            self.on_access = before
-
     # ------------------------------------------------------------ inside
     async def _act(  # noqa: PLR0917 - pymodbus calls it so
         self,

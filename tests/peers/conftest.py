@@ -1,0 +1,28 @@
+"""Independent third-party programs: without its peer a test is skipped with the reason, or fails if peers are required.
+
+`REQUIRE_PEERS=1` is set by CI, so that a missing peer is never a silent pass there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def peer() -> Callable[[str], str]:
+    """Find a program: `peer("mbpoll")` is its path."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+        reason = f"{name} is not installed (Debian, Ubuntu: apt-get install {name})"
+        if os.environ.get("REQUIRE_PEERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return find
