@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.health import Readiness, health_server
-from gateway.edge.journal.reader import JournalReader
+from gateway.edge.journal.reader import JournalReader, MessageStory
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.edge.keys import JwksKeyRing, PemSigner
 from gateway.edge.smp import smp_client
@@ -30,10 +30,12 @@ from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
 from gateway.flow.uplink import Services
-from gateway.ports import AdapterSpec, Clock, Entropy, Journal, MessageFilter, Resources, Transport
+from gateway.ports import AdapterSpec, Clock, Entropy, Journal, Resources, Transport
 from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, read_secret, secret_path
 from gateway.telemetry import Telemetry
+
+__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_reader"]
 
 
 def adapters() -> dict[str, AdapterSpec]:
@@ -42,13 +44,13 @@ def adapters() -> dict[str, AdapterSpec]:
     return {spec.protocol: spec for spec in found}
 
 
-def open_reader(path: Path) -> JournalReader:
-    """Read a journal beside a running gateway.
+def open_reader(path: Path) -> AbstractContextManager[JournalReader]:
+    """Read a journal, also beside a running gateway.
 
     Raises:
-        JournalError: there is no journal of ours at this path.
+        JournalError: there is no journal of ours at this path (on entering).
     """
-    return JournalReader(path)
+    return JournalReader.open(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ async def gateway(
                 event=telemetry.emit,
             )
         )
-        state.newest = max((message.updated_at for message in await journal.history(MessageFilter(limit=1))), default=0)
+        state.newest = journal.newest_at or 0
         health_port = await stack.enter_async_context(parts.health(journal, state))
         state.accounts = accounts = await parts.accounts(stack)
         signals = Signals()
@@ -174,7 +176,7 @@ class _Parts:
             tls = client_context(self.secret(smp.ca) if smp.ca is not None else None)
             transport = await stack.enter_async_context(smp_client(smp.base_url, smp.profile, tls, self.clock))
             keys = JwksKeyRing(self.secret(smp.callback_keys), issuer=name)
-            gate = Gate(name, self.entropy, self.telemetry.emit)
+            gate = Gate(name, self.entropy, self.telemetry.emit, rate_per_s=smp.rate_limit_per_s)
             for member in members:
                 built[member.participant] = self._account(member, smp, transport, keys, gate)
         return built

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gateway.core.message import Hop
+from gateway.core.transaction import State
 
 PREFIX = "smp_gateway"
 # Log-spaced from 100 µs (one commit) to 5 min (the verdict deadline).
@@ -117,7 +118,7 @@ class Telemetry:
         """Record how long after the start of its way a message reached a hop."""
         self._hops.labels(hop.value).observe(max(seconds, 0.0))
 
-    def depth(self, messages: Mapping[str, int], relays: int) -> None:
+    def depth(self, messages: Mapping[State, int], relays: int) -> None:
         """Set the gauges of what the journal holds."""
         for state, count in messages.items():
             self._messages.labels(state).set(count)

@@ -147,6 +147,7 @@ class Account:
             if self.held is not None:
                 await self._pause_while_held()
             await self.gate.passed()
+            self.gate.spend()
             reply = await self.transport.login(self.identity.username, self.identity.password)
             if not reply.handed_over:
                 self.gate.failed(reply.failure)

@@ -1,4 +1,7 @@
-"""A gate in front of one environment of the SMP: closed while it asks for a pause or cannot be reached."""
+"""A gate in front of one environment of the SMP: closed while it asks for a pause, cannot be reached, or is used up.
+
+The rate counts for all participants together, because they share our address (EAC: 60 requests/s per client address).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,22 @@ _LONGEST_PAUSE_S = 30.0
 
 
 class Gate:
-    """Closed for a growing pause after each failure to reach the SMP, opened by the first success."""
+    """Closed for a growing pause after each failure to reach the SMP, opened by the first success.
 
-    def __init__(self, environment: str, entropy: Entropy, event: Callable[..., None]) -> None:
+    ``rate_per_s`` requests may pass in each second, up to one second's worth at once; None is without limit.
+    """
+
+    def __init__(
+        self, environment: str, entropy: Entropy, event: Callable[..., None], *, rate_per_s: float | None = None
+    ) -> None:
         self.environment = environment
         self._entropy = entropy
         self._event = event
         self._failures = 0
         self._until = 0.0
+        self._rate = rate_per_s
+        self._left = rate_per_s or 0.0  # requests that may pass now; below zero while several passed at once
+        self._counted_at = 0.0
 
     @property
     def unreachable(self) -> bool:
@@ -29,7 +40,12 @@ class Gate:
     @property
     def open(self) -> bool:
         """Whether something may be sent now."""
-        return asyncio.get_running_loop().time() >= self._until
+        return self._pause_left() <= 0
+
+    def spend(self) -> None:
+        """Count one request that passes now."""
+        self._refill()
+        self._left -= 1
 
     def failed(self, reason: str) -> None:
         """Close for a growing pause; say so once."""
@@ -52,6 +68,19 @@ class Gate:
 
     async def passed(self) -> None:
         """Wait until something may be sent."""
-        loop = asyncio.get_running_loop()
-        while (left := self._until - loop.time()) > 0:  # noqa: ASYNC110 - time passes without an event, and a pause may grow
+        while (left := self._pause_left()) > 0:  # noqa: ASYNC110 - time passes without an event, and a pause may grow
             await asyncio.sleep(left)
+
+    def _pause_left(self) -> float:
+        """Seconds until something may be sent."""
+        closed = self._until - asyncio.get_running_loop().time()
+        if self._rate is None:
+            return closed
+        self._refill()
+        return max(closed, (1 - self._left) / self._rate)
+
+    def _refill(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._rate is not None:
+            self._left = min(self._left + (now - self._counted_at) * self._rate, max(self._rate, 1.0))
+        self._counted_at = now

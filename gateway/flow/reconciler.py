@@ -111,6 +111,7 @@ class Reconciler:
         )
         path = account.profile.paths.status
         call: Attempt = account.attempt(1)
+        account.gate.spend()
         reply = await account.transport.submit(path, body, account.sign(path, call, body), call.jti, token)
         if not reply.handed_over:
             account.gate.failed(reply.failure)

@@ -174,6 +174,7 @@ class Sender:
         else:
             signature = account.sign(path, submission.attempt, submission.body)
             signed_at = self._clock.now()
+            account.gate.spend()
             reply = await account.transport.submit(path, submission.body, signature, submission.id, token)
         result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
         self._heed(account, submission, result, reply, token or "")

@@ -1,0 +1,144 @@
+"""`smp-gateway demo`: a simulated SMP, simulated plants and the real gateway in one terminal, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from gateway.app import Gateway, gateway
+from gateway.cli.configured import fail
+from gateway.cli.demo import screen
+from gateway.cli.demo.story import Act, Storyteller, Told
+from gateway.cli.demo.surroundings import Surroundings, surroundings
+from gateway.cli.run import new_event_loop
+from gateway.errors import ConfigError, GatewayError
+from gateway.ports import MessageFilter
+from gateway.settings.example import example_configuration
+from gateway.telemetry import Telemetry
+
+_FRAME_S = 0.25
+_ONCE_LIMIT_S = 60.0  # a demo that takes longer has lost something
+_PAUSE_S = (1.0, 4.0)  # between two requests of one plant, when the demo goes on
+
+
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Three requests per site, a summary, and an exit code.")] = False,
+    state: Annotated[Path | None, typer.Option("--state", help="Keep state here; default: a fresh folder.")] = None,
+) -> None:
+    """Watch whole conversations: plants raise requests, the SMP calls back, results are read back at the plants."""
+    with contextlib.ExitStack() as stack:
+        folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smp-gateway-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            try:
+                good = runner.run(_demo(folder.resolve(), once=once))
+            except ConfigError as error:
+                for problem in error.problems:
+                    typer.echo(str(problem), err=True)
+                raise typer.Exit(1) from None
+            except GatewayError as error:
+                raise fail(error) from None
+    if not good:
+        raise typer.Exit(1)
+
+
+async def _demo(state: Path, *, once: bool) -> bool:
+    """Run the demo; True when every plant was told what it had to be told."""
+    console = Console()
+    with (state / "gateway.log").open("a", encoding="utf-8") as log:
+        async with (
+            surroundings(example_configuration() / "gateway.yaml", state) as around,
+            gateway(around.configuration, environ=around.environ, telemetry=Telemetry(stream=log)) as running,
+        ):
+            sites = around.configuration.sites.items()
+            tellers = [Storyteller(site, around.plants[name]) for name, site in sites]
+            async with _shown(running, _heading(around, state), console):
+                if not once:
+                    await _tell_on(tellers)
+                    return True
+                told = await _tell_once(tellers)
+            await _relayed(running)
+            messages = await running.journal.history(MessageFilter(limit=100))
+    good, sentence = screen.verdict(told, len(tellers))
+    console.print(screen.results(told), screen.latencies(messages), sentence)
+    return good
+
+
+@asynccontextmanager
+async def _shown(running: Gateway, heading: str, console: Console) -> AsyncIterator[None]:
+    """Keep the table of messages on the screen while the body runs."""
+    with Live(console=console, auto_refresh=False) as live:
+
+        async def refresh() -> None:
+            messages = await running.journal.history(MessageFilter(limit=20))
+            live.update(screen.picture(messages, heading), refresh=True)
+
+        async def keep_fresh() -> None:
+            while True:
+                await refresh()
+                await asyncio.sleep(_FRAME_S)
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(keep_fresh(), name="demo screen")
+            yield
+            task.cancel()
+        await refresh()
+
+
+async def _tell_once(tellers: Sequence[Storyteller]) -> list[Told]:
+    """Each plant asks for each act once, all plants at the same time; what did not come in time is missing."""
+    told: list[Told] = []
+
+    async def tell(teller: Storyteller) -> None:
+        told.extend([await teller.tell(act) for act in Act])
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ONCE_LIMIT_S), asyncio.TaskGroup() as group:
+            for teller in tellers:
+                group.create_task(tell(teller), name="demo plant")
+    return told
+
+
+async def _tell_on(tellers: Sequence[Storyteller]) -> None:
+    """Let the plants ask on until Ctrl-C."""
+    dice = random.Random()  # noqa: S311 - a demo's pace, no secret
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+
+    async def tell(teller: Storyteller) -> None:
+        for act in itertools.cycle(Act):
+            await teller.tell(act)
+            await asyncio.sleep(dice.uniform(*_PAUSE_S))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(tell(teller), name="demo plant") for teller in tellers]
+        await ended.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _relayed(running: Gateway) -> None:
+    """Wait for the journal's own mark of the last read-back, which follows the plant's by a commit."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ONCE_LIMIT_S):
+            while (await running.journal.depth()).relays:  # noqa: ASYNC110 - the journal tells nobody that it is empty
+                await asyncio.sleep(_FRAME_S)
+
+
+def _heading(around: Surroundings, state: Path) -> str:
+    plants = ", ".join(f"{name} on Modbus port {plant.port}" for name, plant in around.plants.items())
+    return f"simulated SMP {around.smp.base_url}; plants: {plants}\njournal and log in {state}"

@@ -1,0 +1,193 @@
+"""`smp-gateway messages`: what the journal knows, read beside a running gateway or without one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.app import MessageStory, open_reader
+from gateway.cli.configured import ConfigPath, StateFolder, fail, load
+from gateway.core import codec
+from gateway.core.message import Hop, Message
+from gateway.core.transaction import State
+from gateway.errors import GatewayError
+from gateway.ports import MessageFilter
+
+_RECENT = 10_000  # the messages among which the beginning of an id is looked for; a whole id is always found
+
+app = typer.Typer(no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
+
+
+@app.command("list")
+def list_messages(
+    path: ConfigPath,
+    state_folder: StateFolder = None,
+    *,
+    participant: Annotated[str | None, typer.Option(help="Only this participant's.")] = None,
+    site: Annotated[str | None, typer.Option(help="Only this site's.")] = None,
+    state: Annotated[State | None, typer.Option("--in", help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List messages, newest first."""
+    which = MessageFilter(participant=participant, site=site, state=state, limit=limit)
+    try:
+        with open_reader(_journal(path, state_folder)) as reader:
+            messages = reader.history(which)
+    except GatewayError as error:
+        raise fail(error) from None
+    if as_json:
+        typer.echo(codec.dumps([_summary(message) for message in messages]).decode())
+        return
+    table = Table()
+    for name in ("accepted", "site", "message", "id", "rows", "state", "transaction", "first problem"):
+        table.add_column(name, no_wrap=name != "first problem")
+    for message in messages:
+        problem = str(message.problems[0]) if message.problems else ""
+        table.add_row(
+            _time(message.accepted_at),
+            message.lane.site,
+            message.lane.message,
+            message.id,
+            str(message.rows),
+            message.state,
+            message.transaction_id or "",
+            problem,
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(
+    path: ConfigPath,
+    message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")],
+    state_folder: StateFolder = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything that happened to one message: its timeline, attempts, callbacks and relays."""
+    try:
+        with open_reader(_journal(path, state_folder)) as reader:
+            recent = [message.id for message in reader.history(MessageFilter(limit=_RECENT))]
+            found = [each for each in recent if each.startswith(message_id)] or [message_id]
+            story = reader.story(found[0])
+    except GatewayError as error:
+        raise fail(error) from None
+    if story is None or len(found) > 1:
+        count = "no" if story is None else len(found)
+        typer.echo(f"ids beginning with {message_id}: {count}; `messages list` shows them", err=True)
+        raise typer.Exit(2)
+    if as_json:
+        typer.echo(codec.dumps(_story(story)).decode())
+    else:
+        _print(Console(), story)
+
+
+def _print(console: Console, story: MessageStory) -> None:
+    message = story.message
+    console.print(f"[bold]{message.id}[/bold]  {message.lane}  [bold]{message.state}[/bold]")
+    console.print(f"{message.kind}, {message.rows} rows, key {message.intake_key}, configuration {story.revision}")
+    console.print(f"content {message.content.decode()}", highlight=False, markup=False)
+    for problem in message.problems:
+        console.print(f"  {problem.code}: {problem}", highlight=False, markup=False)
+    for created in message.created:
+        console.print(f"  {created.ref} is {created.smp_id}", highlight=False, markup=False)
+    console.print(_timeline(story))
+    for title, lines in _evidence(story).items():
+        for line in lines:
+            console.print(f"{title} {line}", highlight=False, markup=False)
+
+
+def _timeline(story: MessageStory) -> Table:
+    """Hops and audited steps in one order of time."""
+    table = Table("time (UTC)", "what", "from", "to", "detail", title="timeline", title_justify="left")
+    hops = [(at, f"hop {hop}", "", "", "") for hop, at in story.message.hops.items()]
+    steps = [
+        (row.at, f"{row.event} by {row.actor}", row.from_state or "", row.to_state or "", row.detail)
+        for row in story.audit
+    ]
+    for at, *cells in sorted([*hops, *steps], key=lambda line: line[0]):
+        table.add_row(_time(at), *cells)
+    return table
+
+
+def _evidence(story: MessageStory) -> dict[str, list[str]]:
+    """One line for each attempt, callback and relay."""
+    return {
+        "attempt": [
+            f"{row.submission_id} #{row.number} jti {row.jti} key {row.key_id}: "
+            f"{row.outcome or 'under way when the gateway ended'} {row.status or ''} {row.note or ''}".rstrip()
+            for row in story.attempts
+        ],
+        "callback": [f"{row.jti} from {row.issuer}: {row.disposition} {row.note}".rstrip() for row in story.callbacks],
+        "relay": [
+            f"#{row.id} {row.event} to {row.connection} as {row.result_seq}: {row.state} {row.problem or ''}".rstrip()
+            for row in story.relays
+        ],
+    }
+
+
+def _story(story: MessageStory) -> dict[str, object]:
+    return {
+        **_summary(story.message),
+        "content": story.message.content.decode(),
+        "raw": story.raw.hex(),
+        "revision": story.revision,
+        "timeline": [
+            {"at": row.at, "event": row.event, "actor": row.actor, "from": row.from_state, "to": row.to_state}
+            for row in story.audit
+        ],
+        "attempts": [
+            {
+                "submission": row.submission_id,
+                "number": row.number,
+                "jti": row.jti,
+                "keyId": row.key_id,
+                "signature": row.signature,
+                "outcome": row.outcome,
+                "status": row.status,
+            }
+            for row in story.attempts
+        ],
+        "bodies": {submission.id: submission.body.decode() for submission in story.submissions},
+        "callbacks": [
+            {"jti": row.jti, "disposition": row.disposition, "body": row.body.decode(), "signature": row.signature}
+            for row in story.callbacks
+        ],
+        "relays": [
+            {"event": row.event, "connection": row.connection, "result": row.result_seq, "state": row.state}
+            for row in story.relays
+        ],
+    }
+
+
+def _summary(message: Message) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "lane": str(message.lane),
+        "kind": message.kind,
+        "state": message.state,
+        "rows": message.rows,
+        "intakeKey": message.intake_key,
+        "transactionId": message.transaction_id,
+        "problems": [
+            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
+            for p in message.problems
+        ],
+        "created": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
+        "hops": {hop.value: message.hops[hop] for hop in Hop if hop in message.hops},
+    }
+
+
+def _journal(path: Path, state: Path | None) -> Path:
+    return load(path, state).journal
+
+
+def _time(at: int) -> str:
+    return datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
