@@ -6,7 +6,6 @@ not named is not raised. Errors are those of :mod:`gateway.errors`.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -177,7 +176,6 @@ class Resources:
     clock: Clock
     entropy: Entropy
     event: Callable[..., None]  # telemetry.Telemetry.emit
-    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
