@@ -23,7 +23,7 @@ ACCEPTED = {
     "PS256": [272, 273, 274, 275, 287, 288],
     "RS256": [33, 259, 260, 261, 262, 263, 345, 349],
 }
-# Valid in Wycheproof but not allowed here: HS*, the 384 and 512 variants, a key for another algorithm, stray characters.
+# Valid in Wycheproof but not allowed here: HS*, the 384 and 512 variants, keys for another algorithm, stray characters.
 NOT_ALLOWED = [
     *[1, 264, 265, 266, 267, 268, 269, 270, 271, 320, 321, 322, 323, 325, 326, 327, 328, 346, 347, 348],
     *[350, 351, 352, 357, 358, 359, 372, 373, 376, 377],

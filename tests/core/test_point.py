@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.point import PointSpec, Quality, engineering, number_reading, raw_of
+
+
+def point(scale: str = "1", offset: str = "0", low: str | None = None, high: str | None = None) -> PointSpec:
+    return PointSpec(
+        name="export_limit",
+        connection="plc",
+        scale=Decimal(scale),
+        offset=Decimal(offset),
+        unit="MW",
+        minimum=None if low is None else Decimal(low),
+        maximum=None if high is None else Decimal(high),
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "scale", "offset", "text"),
+    [
+        ("3", "0.1", "0", "0.3"),
+        ("300", "0.1", "0", "30.0"),
+        ("-5", "0.01", "0", "-0.05"),
+        ("7", "1", "0", "7"),
+        ("7", "10", "0", "70"),
+        ("21", "1", "-273.15", "-252.15"),
+        ("12.5", "1", "0", "12.5"),
+        ("65535", "0.001", "0", "65.535"),
+    ],
+)
+def test_engineering(raw: str, scale: str, offset: str, text: str) -> None:
+    """Exact decimals with the scale's digits: raw 3 at 0.1 is 0.3 and nothing near it."""
+    assert str(engineering(point(scale, offset), Decimal(raw))) == text
+
+
+@given(
+    st.integers(-(2**31), 2**32), st.sampled_from(["1", "0.1", "0.01", "0.001", "10"]), st.sampled_from(["0", "-40"])
+)
+def test_raw_of_inverts(raw: int, scale: str, offset: str) -> None:
+    """What is read can be written back as the same register."""
+    spec = point(scale, offset)
+    assert raw_of(spec, engineering(spec, Decimal(raw))) == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [("0", None), ("600", None), ("601", "out_of_range"), ("-1", "out_of_range"), ("NaN", "not_finite")],
+)
+def test_range_refuses_and_never_clamps(raw: str, fault: str | None) -> None:
+    """The range is inclusive in engineering units; beyond it the reading is bad and keeps its value."""
+    reading = number_reading(point("0.1", low="0", high="60"), Decimal(raw), at=5)
+    assert reading.fault == fault
+    assert (reading.quality is Quality.GOOD) == (fault is None)
+    if fault == "out_of_range":
+        assert reading.value == Decimal(raw) * Decimal("0.1")
+        assert reading.detail is not None
+        assert "MW" in reading.detail
