@@ -51,6 +51,16 @@ ROWS = [
         at(1, 7),
         acknowledged=5,
     ),
+    Row("the next one after a wrap, ACK still from before it", at(2, 1), 2, Step.NEW, at(2, 2), acknowledged=65535),
+    Row(
+        "older, over the wrap, and one more is waiting",
+        at(1, 65530),
+        4,
+        Step.NEW,
+        at(2, 4, result_seq=9),
+        (Alarm.JOURNAL_OLDER,),
+        acknowledged=3,
+    ),
     Row("the wrap: next generation, no alarm", at(1, 65535), 1, Step.NEW, at(2, 1), acknowledged=65535),
     Row(
         "smaller: next generation, alarm",

@@ -12,7 +12,7 @@ from adapters.modbus.simulator import Access
 from gateway.core.mailbox import Role, crc32
 from gateway.core.point import Quality, Reading
 from gateway.errors import LinkLost
-from gateway.ports import Busy, Committed, MailboxStatus, RoleWrite
+from gateway.ports import Busy, Committed, MailboxStatus, Request, RoleWrite
 from tests.adapters.modbus.rig import MAILBOX, Rig, reading, request, status
 
 SERIAL = [0x4142, 0x4300, 0, 0]
@@ -64,6 +64,8 @@ async def test_confirming_writes_the_acknowledgement(rig: Rig) -> None:
         first = await rig.site.request(1, [1])
         await session.confirm((await request(session)).receipt, Committed())
         await rig.site.acknowledged(first)
+        rig.site.set_registers(2000, [5])
+        assert not [item for item in await session.read() if isinstance(item, Request)]
         second = await rig.site.request(1, [2])
         assert (await request(session)).sequence == second
 
@@ -187,6 +189,24 @@ async def test_a_cancelled_read_loses_nothing(rig: Rig) -> None:
         found = await request(session)
         assert found.sequence == sequence
         assert found.snapshot["serial"].value == "ABC"
+
+
+async def test_a_cancelled_request_stays_the_only_one_in_flight(rig: Rig) -> None:
+    """Devices mix up overlapping requests, so the next one waits for the answer that nobody wants any more."""
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        asked = asyncio.Event()
+        rig.site.on_access = lambda _: asked.set()
+        rig.site.freeze()
+        pending = asyncio.create_task(session.read())
+        await asked.wait()
+        pending.cancel()
+        await asyncio.wait([pending])
+        following = asyncio.create_task(session.read())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(rig.site.log) == 1
+        rig.site.thaw()
+        assert await following
 
 
 async def test_a_unit_that_does_not_answer_is_a_lost_link(rig: Rig) -> None:
