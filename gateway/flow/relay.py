@@ -15,7 +15,7 @@ import asyncio
 from gateway.core import mailbox
 from gateway.core.message import Hop, Message
 from gateway.core.relay import Relay, point_writes
-from gateway.core.transaction import State
+from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.uplink import Services
 from gateway.ports import MailboxStatus, PointWrite, RoleWrite, Session, Write
@@ -59,7 +59,8 @@ class Relayer:
         except PointRejected as rejected:
             problem = str(rejected)
         now = self._services.clock.now()
-        hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if problem is None else {}
+        final = problem is None and relay.event in TERMINAL  # the hops tell when the site knew the end
+        hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if final else {}
         await self._services.journal.relayed(relay.id, hops, problem)
         self._tell(relay, message, now, problem)
 

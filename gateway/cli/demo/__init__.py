@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from gateway.app import Gateway, gateway
 from gateway.cli.configured import fail
@@ -44,7 +45,7 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             try:
-                good = runner.run(_demo(folder.resolve(), once=once))
+                good = runner.run(_demo(folder.resolve(), once=once, kept=state is not None))
             except ConfigError as error:
                 for problem in error.problems:
                     typer.echo(str(problem), err=True)
@@ -55,7 +56,7 @@ def demo(
         raise typer.Exit(1)
 
 
-async def _demo(state: Path, *, once: bool) -> bool:
+async def _demo(state: Path, *, once: bool, kept: bool) -> bool:
     """Run the demo; True when every plant was told what it had to be told."""
     console = Console()
     with (state / "gateway.log").open("a", encoding="utf-8") as log:
@@ -65,15 +66,15 @@ async def _demo(state: Path, *, once: bool) -> bool:
         ):
             sites = around.configuration.sites.items()
             tellers = [Storyteller(site, around.plants[name]) for name, site in sites]
-            async with _shown(running, _heading(around, state), console):
+            async with _shown(running, _heading(around, state, kept=kept), console):
                 if not once:
                     await _tell_on(tellers)
                     return True
                 told = await _tell_once(tellers)
-            await _relayed(running)
+                await _relayed(running)
             messages = await running.journal.history(MessageFilter(limit=100))
     good, sentence = screen.verdict(told, len(tellers))
-    console.print(screen.results(told), screen.latencies(messages), sentence)
+    console.print(Text(), screen.results(told), screen.latencies(messages), sentence)
     return good
 
 
@@ -139,6 +140,7 @@ async def _relayed(running: Gateway) -> None:
                 await asyncio.sleep(_FRAME_S)
 
 
-def _heading(around: Surroundings, state: Path) -> str:
-    plants = ", ".join(f"{name} on Modbus port {plant.port}" for name, plant in around.plants.items())
-    return f"simulated SMP {around.smp.base_url}; plants: {plants}\njournal and log in {state}"
+def _heading(around: Surroundings, state: Path, *, kept: bool) -> str:
+    plants = ", ".join(f"{name} :{plant.port}" for name, plant in around.plants.items())
+    note = "" if kept else "   (removed at the end; --state DIR keeps it)"
+    return f"SMP (simulated)  {around.smp.base_url}\nplants (Modbus)  {plants}\njournal and log  {state}{note}\n"

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from statistics import median
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.demo.story import EXPECTED, Act, Told
 from gateway.core import strict_json
+from gateway.core.mailbox import STATE_CODES
 from gateway.core.message import Hop, Message
 from gateway.core.transaction import State
 
-# The two ways of a message, and the hops that the table shows of each.
-UPLINK = (Hop.SEEN, Hop.SNAPSHOT, Hop.COMMITTED, Hop.ACKNOWLEDGED, Hop.SIGNED, Hop.SENT, Hop.ANSWERED)
-DOWNLINK = (Hop.CALLED_BACK, Hop.VERIFIED, Hop.SETTLED, Hop.RELAYED, Hop.READ_BACK)
-_SHOWN = (Hop.COMMITTED, Hop.ACKNOWLEDGED, Hop.SENT, Hop.ANSWERED, Hop.CALLED_BACK, Hop.READ_BACK)
+# Each hop, and the one that it is measured from: acknowledging and sending both start at the commit.
+_WAYS: Mapping[str, tuple[tuple[Hop, Hop], ...]] = {
+    "site to SMP": (
+        (Hop.SEEN, Hop.SNAPSHOT),
+        (Hop.SNAPSHOT, Hop.COMMITTED),
+        (Hop.COMMITTED, Hop.ACKNOWLEDGED),
+        (Hop.COMMITTED, Hop.SIGNED),
+        (Hop.SIGNED, Hop.SENT),
+        (Hop.SENT, Hop.ANSWERED),
+    ),
+    "SMP to site": (
+        (Hop.CALLED_BACK, Hop.VERIFIED),
+        (Hop.VERIFIED, Hop.SETTLED),
+        (Hop.SETTLED, Hop.RELAYED),
+        (Hop.RELAYED, Hop.READ_BACK),
+    ),
+}
+_SHOWN: Mapping[Hop, str] = {
+    Hop.COMMITTED: "on disk",
+    Hop.ACKNOWLEDGED: "ack'd",
+    Hop.SENT: "sent",
+    Hop.ANSWERED: "answer",
+    Hop.CALLED_BACK: "called",
+    Hop.READ_BACK: "at site",
+}
 _ROWS = 15
 _COLOURS: Mapping[State, str] = {
     State.COMPLETED: "green",
@@ -32,11 +54,11 @@ _COLOURS: Mapping[State, str] = {
 
 def picture(messages: Sequence[Message], heading: str) -> RenderableType:
     """The newest messages, oldest first; each hop in ms since the gateway saw the request."""
-    table = Table(caption="ms since the gateway first saw the request", caption_justify="right", expand=True)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("site", "message", "asset", "state", "transaction"):
         table.add_column(name, no_wrap=True)
-    for hop in _SHOWN:
-        table.add_column(hop.replace("_", " "), justify="right")
+    for short in _SHOWN.values():
+        table.add_column(short, justify="right", no_wrap=True)
     for message in reversed(messages[:_ROWS]):
         table.add_row(
             message.lane.site,
@@ -46,20 +68,22 @@ def picture(messages: Sequence[Message], heading: str) -> RenderableType:
             message.transaction_id or "-",
             *(_since_seen(message, hop) for hop in _SHOWN),
         )
-    return Group(Text(heading), table)
+    return Group(
+        Text(heading), table, Text("the last six columns: milliseconds since the gateway saw the request", "dim")
+    )
 
 
 def results(told: Sequence[Told]) -> RenderableType:
     """What every plant read back in its own registers."""
-    table = Table(title="read back by the plants", title_justify="left")
-    for name in ("site", "asked for", "expected", "STATE", "errors", "text in the result block"):
-        table.add_column(name)
+    table = Table(title="what the plants read back in their own registers", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("site", "asked for", "STATE", "errors"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("text", overflow="fold")
     for one in sorted(told, key=lambda each: (each.site, each.sequence)):
         table.add_row(
             one.site,
             one.act,
-            Text(EXPECTED[one.act], style="green" if one.as_expected else "bold red"),
-            str(one.result.state),
+            _state_told(one),
             str(one.result.error_count),
             one.result.text,
         )
@@ -68,18 +92,18 @@ def results(told: Sequence[Told]) -> RenderableType:
 
 def latencies(messages: Sequence[Message]) -> RenderableType:
     """How long each hop took after the one before it, over all messages."""
-    table = Table(title="milliseconds per hop", title_justify="left")
+    table = Table(title="milliseconds per hop", title_justify="left", box=SIMPLE_HEAD)
     for name in ("way", "hop", "n", "median", "worst"):
         table.add_column(name, justify="left" if name in {"way", "hop"} else "right")
-    for way, hops in (("site to SMP", UPLINK), ("SMP to site", DOWNLINK)):
-        for before, after in pairwise(hops):
+    for way, pairs in _WAYS.items():
+        for before, after in pairs:
             spans = [
                 (message.hops[after] - message.hops[before]) / 1000
                 for message in messages
                 if before in message.hops and after in message.hops
             ]
             if spans:
-                table.add_row(way, f"{before} → {after}", str(len(spans)), f"{median(spans):.2f}", f"{max(spans):.2f}")
+                table.add_row(way, f"{before} → {after}", str(len(spans)), f"{median(spans):.1f}", f"{max(spans):.1f}")
     return table
 
 
@@ -90,6 +114,14 @@ def verdict(told: Sequence[Told], sites: int) -> tuple[bool, str]:
     if missing <= 0 and not wrong:
         return True, f"{len(told)} requests of {sites} sites: none lost, every result read back at its site."
     return False, f"{missing} results missing, {len(wrong)} not as expected."
+
+
+def _state_told(told: Told) -> Text:
+    code = told.result.state
+    word = next((state.value for state in State if STATE_CODES.get(state) == code), "unknown")
+    if told.as_expected:
+        return Text(f"{code} {word}", style="green")
+    return Text(f"{code} {word}, not {EXPECTED[told.act]}", style="bold red")
 
 
 def _asset(message: Message) -> str:
