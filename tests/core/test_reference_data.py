@@ -44,7 +44,7 @@ def test_wrong_check_digit(mpan: str, step: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "200000000020", "20000000002000", "200000000020X", "２000000000200", "2000000000200\n"]
+    "text", ["", "200000000020", "20000000002000", "200000000020X", "\uff12000000000200", "2000000000200\n"]
 )
 def test_not_an_mpan(text: str) -> None:
     """13 ASCII digits and nothing else."""
