@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gateway.core.message import Kind
 
@@ -28,9 +28,9 @@ def _microseconds(value: object) -> int:
     return round(float(match[1]) * _UNITS_US[match[2]])
 
 
-def _not_built(value: object, *built: str) -> object:
-    if isinstance(value, str) and value not in built:
-        raise ValueError(f"{value!r} is not built yet; built: {', '.join(built)}")
+def _not_built(value: object, built: str) -> object:
+    if isinstance(value, str) and value != built:
+        raise ValueError(f"{value!r} is not built yet; built: {built}")
     return value
 
 
@@ -110,15 +110,10 @@ class Signature(_Part):
     typ_callback: str
     typ_response: str
 
-    @field_validator("form", mode="before")
+    @field_validator("form", "responses", mode="before")
     @classmethod
-    def _form(cls, value: object) -> object:
-        return _not_built(value, "detached")
-
-    @field_validator("responses", mode="before")
-    @classmethod
-    def _responses(cls, value: object) -> object:
-        return _not_built(value, "tls")
+    def _built(cls, value: object, info: ValidationInfo) -> object:
+        return _not_built(value, "detached" if info.field_name == "form" else "tls")
 
 
 class LoginMembers(_Part):

@@ -252,7 +252,7 @@ def _bm_unit_fits(notes: _Notes, row: Mapping[str, object], _profile: Profile) -
 def _gsp_group_fits(notes: _Notes, row: Mapping[str, object], profile: Profile) -> None:
     """The distributor of each MPAN lies in the GSP group that the asset names."""
     group, points = _at(row, "connection.gspGroup"), row.get("meterPoints")
-    if group not in reference_data.GSP_GROUPS or not _is_list(points):
+    if not isinstance(group, str) or group not in reference_data.GSP_GROUPS or not _is_list(points):
         return
     note = notes.problem if profile.gsp_mismatch == "error" else notes.warning
     for place, point in enumerate(points):
