@@ -1,4 +1,4 @@
-"""What the journal's suites speak: drafts, answers and callbacks of two example participants, and a clock set by hand."""
+"""What the journal's suites speak: drafts, answers and callbacks of two participants, and a clock set by hand."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from gateway.core.message import (
 from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
+from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.ports import Evidence, Journal, Outgoing, Settlement
 
@@ -57,6 +58,17 @@ class Place:
             self.events.append((name, fields))
 
         return SqliteJournal.open(self.path, clock=self.clock, pipeline_after_verdict=after_verdict, event=event)
+
+    def steps(self, message_id: str) -> list[tuple[State, str, State]]:
+        """The audited steps of a message, in order."""
+        with JournalReader.open(self.path) as reader:
+            story = reader.story(message_id)
+        rows = () if story is None else story.audit
+        return [
+            (row.from_state, row.event, row.to_state)
+            for row in rows
+            if row.from_state is not None and row.to_state is not None
+        ]
 
 
 Open = Callable[[Path], Place]

@@ -89,7 +89,7 @@ async def test_a_decline_ends_the_message_with_its_problems(journal: Journal) ->
     """DECLINED is REJECTED for good, with the SMP's errors and a relay."""
     await sent(journal, 1, "s1")
     changed = await journal.settle("s1", 1, Settlement(event=Event.DECLINED, problems=(BAD_MPAN,), status=422))
-    assert (changed.state, changed.relays) == (State.REJECTED, {"plc"})
+    assert (changed.state, changed.relays) == (State.REJECTED, frozenset({"plc"}))
     message = await journal.message(draft(1).id)
     assert message is not None
     assert message.problems == (BAD_MPAN,)

@@ -41,7 +41,7 @@ async def test_a_callback_decides_its_message(journal: Journal) -> None:
     received = await journal.receive(evidence("c1"), callback("TX-1", "s1", verdict), None)
     assert received.disposition is Disposition.APPLIED
     assert received.changed is not None
-    assert (received.changed.state, received.changed.relays) == (State.COMPLETED, {"plc"})
+    assert (received.changed.state, received.changed.relays) == (State.COMPLETED, frozenset({"plc"}))
     message = await journal.message(draft(1).id)
     assert message is not None
     assert message.created == verdict.created
@@ -61,7 +61,7 @@ async def test_one_id_is_enough(journal: Journal, ids: tuple[str | None, str | N
 
 @pytest.mark.parametrize("submission", [None, "s1"])
 async def test_a_callback_before_the_answer_waits_for_its_transaction(journal: Journal, submission: str | None) -> None:
-    """By transaction id alone it is an orphan until the 202; with our id it decides at once. Either way it ends well."""
+    """By transaction id alone it is an orphan until the 202; with our id it decides at once; both end well."""
     await sent(journal, 1, "s1")
     received = await journal.receive(evidence("c1"), callback("TX-1", submission), None)
     early = submission is None
@@ -219,6 +219,6 @@ async def test_a_late_callback_wins_over_people(journal: Journal) -> None:
     escalated = await journal.resolve(
         "s1", Event.DOUBT_DEADLINE, verdict=None, transaction_id=None, due_at=None, note="late"
     )
-    assert (escalated.state, escalated.relays) == (State.ESCALATED, {"plc"})
+    assert (escalated.state, escalated.relays) == (State.ESCALATED, frozenset({"plc"}))
     received = await journal.receive(evidence("c1"), callback(None, "s1"), None)
     assert received.disposition is Disposition.APPLIED
