@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from adapters.modbus.config import ModbusConnection, ModbusPoint, Table
+from adapters.modbus.config import ModbusConnection, Table
 from adapters.modbus.line import DeviceRefusal, Line
 from adapters.modbus.polling import News, Poller
-from adapters.modbus.translation import Point, bind
+from adapters.modbus.translation import Point, bind_all
 from adapters.modbus.writing import Writer
 from gateway.core.mailbox import HOST_BLOCK, Role
 from gateway.errors import LinkLost
@@ -27,11 +27,7 @@ class ModbusAdapter:
         self._config = config
         self._settings = config.settings
         self._resources = resources
-        self._points: dict[str, Point] = {}
-        for name, (spec, place) in config.points.items():
-            if not isinstance(place, ModbusPoint):
-                raise TypeError(f"{name}: {type(place).__name__} is not a Modbus point")
-            self._points[name] = bind(spec, place, config.settings)
+        self._points = bind_all(config)
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         """Open a new session; entering raises LinkLost when the device cannot be reached."""

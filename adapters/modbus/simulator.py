@@ -19,8 +19,8 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from adapters.modbus.config import ModbusConnection, ModbusPoint, Table
-from adapters.modbus.translation import bind, write_point
+from adapters.modbus.config import Table
+from adapters.modbus.translation import bind_all, write_point
 from gateway.core.mailbox import (
     HOST_BLOCK,
     HOST_REGISTERS,
@@ -291,24 +291,19 @@ class ModbusSite:
 
 
 def payload_of(connection: ConnectionConfig, mailbox: MailboxSpec, values: Mapping[str, Value]) -> list[int]:
-    """The payload registers of a request that holds these points' values, as the plant's program would lay them out.
+    """The payload registers of a request with these points' values; points outside the payload are left out.
 
     Raises:
-        ValueError: a value does not fit its point.
+        ValueError: a value that its registers cannot hold.
     """
-    settings = connection.settings
-    if not isinstance(settings, ModbusConnection):
-        raise TypeError(f"{connection.name} is not a Modbus connection")
     window = payload_window(mailbox, mailbox.capacity)
-    payload: dict[int, int] = {}
+    points = bind_all(connection)
+    cells: dict[int, int] = {}
     for name, value in values.items():
-        spec, place = connection.points[name]
-        if not isinstance(place, ModbusPoint):
-            raise TypeError(f"{name} is not a Modbus point")
-        if place.address.table is Table.HOLDING and place.address.register in window:
-            first = place.address.register - window.start
-            payload |= enumerate(write_point(bind(spec, place, settings), value), start=first)
-    return [payload.get(offset, 0) for offset in range(max(payload, default=-1) + 1)]
+        point = points[name]
+        if point.table is Table.HOLDING and point.place.address.register in window:
+            cells.update(zip(point.place.window, write_point(point, value), strict=True))
+    return [cells.get(address, 0) for address in range(window.start, max(cells, default=window.start - 1) + 1)]
 
 
 def _filled(size: int, values: Mapping[int, int]) -> list[int]:

@@ -18,6 +18,7 @@ from decimal import Decimal, InvalidOperation
 
 from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType, Table
 from gateway.core.point import PointSpec, Quality, Reading, Value, number_reading, raw_of
+from gateway.ports import ConnectionConfig
 
 _INTEGERS = {
     PointType.INT16: "h",
@@ -54,6 +55,22 @@ def bind(spec: PointSpec, place: ModbusPoint, connection: ModbusConnection) -> P
         word_order=place.word_order or connection.word_order,
         byte_order=connection.byte_order,
     )
+
+
+def bind_all(config: ConnectionConfig) -> dict[str, Point]:
+    """The points of a connection by name.
+
+    Raises:
+        TypeError: the configuration is another protocol's.
+    """
+    if not isinstance(config.settings, ModbusConnection):
+        raise TypeError(f"{config.name}: {type(config.settings).__name__} is not a Modbus connection")
+    points: dict[str, Point] = {}
+    for name, (spec, place) in config.points.items():
+        if not isinstance(place, ModbusPoint):
+            raise TypeError(f"{name}: {type(place).__name__} is not a Modbus point")
+        points[name] = bind(spec, place, config.settings)
+    return points
 
 
 def read_point(point: Point, cells: Sequence[int], at: int) -> Reading:

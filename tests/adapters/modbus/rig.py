@@ -66,6 +66,12 @@ class Rig:
     unit: int = 1
 
     def adapter(self) -> Adapter:
+        resources = Resources(
+            clock=CountingClock(), entropy=NoEntropy(), event=lambda name, **fields: self.events.append((name, fields))
+        )
+        return adapters.modbus.spec.build(self.connection(), resources)
+
+    def connection(self) -> ConnectionConfig:
         settings = ModbusConnection.model_validate(
             {
                 "host": self.site.host,
@@ -87,13 +93,9 @@ class Rig:
             )
             for name, members in POINTS.items()
         }
-        config = ConnectionConfig(
+        return ConnectionConfig(
             site="hams-bess", name="plc", settings=settings, points=points, mailboxes=self.mailboxes
         )
-        resources = Resources(
-            clock=CountingClock(), entropy=NoEntropy(), event=lambda name, **fields: self.events.append((name, fields))
-        )
-        return adapters.modbus.spec.build(config, resources)
 
 
 @asynccontextmanager

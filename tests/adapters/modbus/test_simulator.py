@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from adapters.modbus.simulator import ModbusSite
+from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.core.mailbox import Role, parse_block
+from gateway.core.point import Value
 from gateway.ports import Committed, RoleWrite, Session
 from tests.adapters.modbus.rig import MAILBOX, Rig, request, running
 
@@ -82,6 +84,19 @@ async def test_a_plant_without_battery_forgets(rig: Rig) -> None:
     rig.site.forget()
     assert rig.site.role(Role.REQUEST_SEQ) == 0
     assert await rig.site.request(1, [1]) == 1
+
+
+async def test_a_payload_is_made_of_engineering_values(rig: Rig) -> None:
+    """What the plant lays into its registers is what the adapter reads there."""
+    values: dict[str, Value] = {"serial": "ABC", "export_limit": Decimal("12.3")}
+    payload = payload_of(rig.connection(), MAILBOX, values)
+    assert payload == [123, 0, 0x4142, 0x4300, 0, 0]
+    await rig.site.request(1, payload)
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        snapshot = (await request(session)).snapshot
+    assert {name: snapshot[name].value for name in values} == values
+    assert payload_of(rig.connection(), MAILBOX, {}) == []
+    assert payload_of(rig.connection(), MAILBOX, {"level": Decimal(1)}) == []  # not in the payload
 
 
 async def test_a_taken_port_is_an_error(rig: Rig) -> None:
