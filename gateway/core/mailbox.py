@@ -139,10 +139,7 @@ def register_bytes(registers: Sequence[int]) -> bytes:
 
 
 def payload_window(spec: MailboxSpec, length: int) -> range:
-    """The addresses of the payload registers that a request of LENGTH ``length`` has filled.
-
-    With ``spec.capacity`` as the length: every address that is decoded from a checked block, and never read alone.
-    """
+    """The addresses that a request of LENGTH ``length`` has filled; with ``spec.capacity``, all that it could."""
     first = spec.base + SITE_BLOCK[Role.PAYLOAD]
     return range(first, first + min(length, spec.capacity))
 
@@ -201,10 +198,7 @@ class Frame:
 
 
 class FrameReader:
-    """Decide for each poll of a mailbox whether it shows a request; one per session, so that each connect asks again.
-
-    A request is shown again with each poll until it is confirmed.
-    """
+    """Tell for each poll whether it shows a request, again until confirmed; one per session, so also per connect."""
 
     def __init__(self, spec: MailboxSpec) -> None:
         self._spec = spec
@@ -225,7 +219,9 @@ class FrameReader:
         self._show(block.sequence, at)
         if block.sequence == self._confirmed:
             return None
-        fault = self._fault(block)
+        fault = None if block.length == len(block.payload) else "bad_length"
+        if self._spec.crc and block.crc != block.computed:
+            fault = "bad_crc"
         if fault is not None:
             self._torn_polls += 1
             if self._torn_polls < TORN_POLLS:
@@ -240,11 +236,6 @@ class FrameReader:
     def _show(self, sequence: int, at: int) -> None:
         if self._seen[0] != sequence:
             self._seen, self._torn_polls = (sequence, at), 0
-
-    def _fault(self, block: Block) -> str | None:
-        if self._spec.crc and block.crc != block.computed:
-            return "bad_crc"
-        return None if block.length == len(block.payload) else "bad_length"
 
 
 # ---------------------------------------------------------------- the position half
