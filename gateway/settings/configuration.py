@@ -77,7 +77,8 @@ class _Loading:
     files: list[str] = field(default_factory=list)
     problems: list[ConfigProblem] = field(default_factory=list)
     profiles: dict[str, Profile | None] = field(default_factory=dict)
-    homes: dict[str, str] = field(default_factory=dict)  # participant -> environment, also of unreadable files
+    homes: dict[str, str] = field(default_factory=dict)  # participant -> environment, also of files with mistakes
+    unread: bool = False  # whether a file could not be parsed at all
 
     def gateway(self, path: Path) -> models.Gateway | None:
         self.root = self._document(path)
@@ -106,7 +107,9 @@ class _Loading:
         return found
 
     def sites(self, adapters: Mapping[str, AdapterSpec]) -> list[SiteParts]:
-        world = World(adapters=adapters, participants=self.homes, profiles=self.profiles)
+        world = World(
+            adapters=adapters, participants=self.homes, profiles=self.profiles, all_participants=not self.unread
+        )
         names: dict[str, str] = {}
         found = []
         for document in self._documents("sites"):
@@ -226,9 +229,13 @@ class _Loading:
             return None
         document = read(data, file=str(path), environ=self.environ)
         self.problems += document.problems
-        return None if document.problems and not document.tree else document
+        if document.problems and not document.tree:
+            self.unread = True
+            return None
+        return document
 
     def _blame_file(self, path: Path, message: str) -> None:
+        self.files.append(str(path))
         place = Place(file=str(path), line=1, column=1)
         self.problems.append(ConfigProblem(place=place, path="", message=message))
 

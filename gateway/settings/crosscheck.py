@@ -52,7 +52,7 @@ def crosscheck(parts: SiteParts, world: World) -> None:
 
 def _participant(parts: SiteParts, world: World) -> None:
     name = parts.document.tree.get("participant")
-    if isinstance(name, str) and name not in world.participants:
+    if isinstance(name, str) and name not in world.participants and world.all_participants:
         parts.blame(("participant",), f"there is no participant {shown(name)}{among(name, world.participants)}")
 
 
@@ -91,8 +91,9 @@ def _messages(parts: SiteParts) -> None:
         for at, value in leaves(_at(parts, (*path, "assets")), (*path, "assets")):
             if at[-1] == "point" and isinstance(value, str):
                 _known(parts, at, value, parts.names("points"), "point")
-    for name in sorted(parts.names("mailboxes") - {mailbox for mailbox, _ in bound}):
-        if len(parts.messages) == len(parts.names("messages")):
+    boxes = {mailbox for mailbox, _ in bound}
+    if boxes <= parts.names("mailboxes") and len(parts.messages) == len(parts.names("messages")):
+        for name in sorted(parts.names("mailboxes") - boxes):
             said = f"no message is made of it (when: {{mailbox: {name}, kind: 1}}); every request will be refused"
             parts.blame(("mailboxes", name), said, key=True, warning=True)
 
@@ -148,6 +149,9 @@ def _collision(spec: PointSpec, window: range, box: MailboxSpec) -> str | None:
 
 def _ways_back(parts: SiteParts) -> None:
     """Warn of ends that the site never hears of; a mailbox's result block tells them all."""
+    declared = parts.document.tree.get("relay")
+    if isinstance(declared, list) and len(declared) != len(parts.relays):
+        return  # a relay that cannot be read may be the one that tells
     told = frozenset(state for relay in parts.relays.values() for state in states_of(relay.on))
     silent = ", ".join(state for state in sorted(TERMINAL - told))
     for name, message in parts.messages.items():

@@ -42,7 +42,6 @@ _WORDS: Mapping[str, object] = {"true": True, "false": False, "null": None, "~":
 
 # What libyaml says, and what a person should do about it; the first fragment found wins.
 _HINTS: tuple[tuple[str, str], ...] = (
-    ("'\\t' that cannot start any token", "a tab cannot indent YAML; use spaces"),
     ("mapping values are not allowed", "unexpected ':' here; put the text in quotes, or check the indentation"),
     ("did not find expected ',' or '}'", "',' or '}' is missing; inside { } a ${NAME} must stand in quotes"),
     ("did not find expected ',' or ']'", "',' or ']' is missing; inside [ ] a ${NAME} must stand in quotes"),
@@ -111,7 +110,7 @@ def read(data: bytes, *, file: str, environ: Mapping[str, str]) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return _unreadable(file, line, column, _explain(error))
+        return _unreadable(file, line, column, _explain(error, text))
     except yaml.reader.ReaderError as error:
         before_text = text[: error.position] if isinstance(error.position, int) else ""
         line, column = before_text.count("\n") + 1, len(before_text) - (before_text.rfind("\n") + 1) + 1
@@ -141,7 +140,12 @@ def _obstacle(text: str) -> tuple[int, int, str] | None:
     return None
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Say what to do about a syntax error; ``text`` is the file."""
+    mark = error.problem_mark
+    lines = text.splitlines()
+    if mark is not None and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
+        return "a tab cannot indent YAML; use spaces"
     said = " ".join(part for part in (error.problem, error.context) if part)
     return next((hint for fragment, hint in _HINTS if fragment in said), f"not valid YAML: {said or 'cannot be read'}")
 

@@ -35,11 +35,15 @@ PLANNED_PROTOCOLS = frozenset({"opcua", "mqtt"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What a site file may refer to outside of itself; an environment without a profile is one that failed to load."""
+    """What a site file may refer to outside of itself; an environment without a profile is one that failed to load.
+
+    Without ``all_participants`` there are files that could not be parsed, and an unknown name may stand in one of them.
+    """
 
     adapters: Mapping[str, AdapterSpec]
     participants: Mapping[str, str]  # name -> environment
     profiles: Mapping[str, Profile | None]
+    all_participants: bool = True
 
 
 @dataclass(slots=True)

@@ -20,14 +20,20 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 def check_template(spec: MessageSpec, assets: list[dict[str, object]], profile: Profile) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong, each with its path below the message."""
     members = profile.shape(spec.kind).members
+    blamed: list[Path] = []
     for row, asset in enumerate(assets):
-        yield from _unknown(asset, members, ("assets", row))
+        for path, sentence in _unknown(asset, members, ("assets", row)):
+            blamed.append(path)
+            yield path, sentence
     composed = compose(spec, {})
     open_fields = {(problem.row, problem.field or "") for problem in composed.problems}
     for problem in validation.check(spec.kind, composed.content, profile).problems:
-        if problem.code != "unknown_member" and not _depends(problem.row, problem.field or "", open_fields):
-            row_path: Path = () if problem.row is None else ("assets", problem.row)
-            yield (*row_path, *path_of(problem.field or "")), problem.message
+        row_path: Path = () if problem.row is None else ("assets", problem.row)
+        path = (*row_path, *path_of(problem.field or ""))
+        known = any(path[: len(other)] == other for other in blamed)
+        if not known and not _depends(problem.row, problem.field or "", open_fields):
+            advice = "; put it in quotes" if problem.code == "not_a_text" else ""
+            yield path, f"{problem.message}{advice}"
 
 
 def path_of(field: str) -> Path:

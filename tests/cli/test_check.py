@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gateway.cli import check
+from gateway.settings.example import example_configuration
+from tests.settings.folder import Folder
+
+app = typer.Typer()
+app.command()(check.check)
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def test_the_example_passes(tmp_path: Path) -> None:
+    """Pins exit code 0, the summary, and a warning for each secret that is not there yet."""
+    code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
+    *warnings, summary = output.splitlines()
+    assert code == 0
+    assert summary.endswith("2 participants, 3 sites, 4 messages; 0 errors, 8 warnings")
+    assert len(warnings) == 8
+    for line in warnings:
+        assert line.startswith("warning: ")
+
+
+def test_mistakes_end_with_1(folder: Folder) -> None:
+    """Pins exit code 1, one line per mistake with its place, and the count."""
+    folder.edit("sites/hams-bess.yaml", '"holding:1029"', '"holding:70000"')
+    folder.edit("sites/trent-chp.yaml", "kind: assets", "kind: unit")
+    code, output = run(folder.path / "gateway.yaml")
+    first, second, summary = output.splitlines()
+    assert code == 1
+    assert first.endswith(": points.export_limit.address: 70000 is outside 0..65535")
+    assert second.endswith(": messages.chp.kind: kind: unit is not built yet; available: assets")
+    assert summary.endswith("2 errors, 0 warnings")
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_an_unreadable_path_ends_with_2(tmp_path: Path, name: str) -> None:
+    """Pins that a wrong path is wrong usage, not a wrong configuration."""
+    code, output = run(tmp_path / name)
+    assert code == 2
+    assert "there is no file" in output
+
+
+def test_json_is_one_document(folder: Folder) -> None:
+    """Pins the members that programs read."""
+    code, output = run(folder.path / "gateway.yaml", "--json")
+    document = json.loads(output)
+    assert code == 0
+    assert document["ok"] is True
+    assert document["sites"] == ["hams-bess", "solent-bess", "trent-chp"]
+    assert len(document["secrets"]) == 8
+    folder.edit("sites/hams-bess.yaml", "technology: Battery", "technology: Batery")
+    code, output = run(folder.path / "gateway.yaml", "--json")
+    document = json.loads(output)
+    (problem,) = document["problems"]
+    assert (code, document["ok"], problem["warning"]) == (1, False, False)
+    assert problem["path"] == "messages.battery.assets.0.technology"
+    assert Path(problem["file"]).name == "hams-bess.yaml"
+    assert isinstance(problem["line"], int)

@@ -1,0 +1,132 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot, compile_template, compose, points_of
+from gateway.core.message import Kind
+from gateway.core.point import Quality, Reading, Snapshot
+
+TREE: dict[str, object] = {
+    "assets": [
+        {
+            "assetName": {"point": "asset_name"},
+            "technology": "Battery",
+            "meterPoints": [{"type": "MPAN", "id": {"point": "mpan"}, "direction": "Import"}],
+            "capacity": {"maxExportMw": {"point": "export_limit"}, "energyMwh": 100},
+            "endDate": None,
+        },
+        {"assetName": "SECOND", "capacity": {"maxExportMw": {"point": "export_limit"}}},
+    ]
+}
+
+
+def message(tree: dict[str, object]) -> MessageSpec:
+    trigger = MailboxTrigger(mailbox="plc", kind=1)
+    return MessageSpec(name="battery", kind=Kind.ASSETS, trigger=trigger, template=compile_template(tree))
+
+
+def readings(**values: Decimal | str) -> Snapshot:
+    return {name: Reading(point=name, value=value, at=1) for name, value in values.items()}
+
+
+def test_fills_every_place() -> None:
+    """Pins the content: values as read, constants and null as written, in lists and maps alike."""
+    snapshot = readings(asset_name="HAMS BESS PCS 1", mpan="2000000000200", export_limit=Decimal("12.50"))
+    composed = compose(message(TREE), snapshot)
+    assert composed.problems == ()
+    assert composed.content == {
+        "assets": [
+            {
+                "assetName": "HAMS BESS PCS 1",
+                "technology": "Battery",
+                "meterPoints": [{"type": "MPAN", "id": "2000000000200", "direction": "Import"}],
+                "capacity": {"maxExportMw": Decimal("12.50"), "energyMwh": 100},
+                "endDate": None,
+            },
+            {"assetName": "SECOND", "capacity": {"maxExportMw": Decimal("12.50")}},
+        ]
+    }
+    first = composed.content["assets"]
+    assert isinstance(first, list)
+    assert str(first[0]["capacity"]["maxExportMw"]) == "12.50"  # the digits of the scale, not a float's
+
+
+def test_names_every_unusable_reading() -> None:
+    """Pins that all bad readings are told at once, each with row, name, member, code and detail."""
+    bad = Reading(
+        point="export_limit", value=Decimal(61), quality=Quality.BAD, at=1, fault="out_of_range", detail="61 is outside"
+    )
+    short = Reading(point="mpan", value=None, quality=Quality.BAD, at=1, fault="payload_too_short")
+    composed = compose(message(TREE), {**readings(asset_name="A"), "export_limit": bad, "mpan": short})
+    told = [(problem.row, problem.ref, problem.field, problem.code, problem.message) for problem in composed.problems]
+    assert told == [
+        (0, "A", "meterPoints[0].id", "payload_too_short", "point mpan: payload too short"),
+        (0, "A", "capacity.maxExportMw", "out_of_range", "point export_limit: 61 is outside"),
+        (1, "SECOND", "capacity.maxExportMw", "out_of_range", "point export_limit: 61 is outside"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reading", "code"),
+    [
+        (None, "not_available"),
+        (Reading(point="p", value=None, at=1), "not_available"),
+        (Reading(point="p", value=None, quality=Quality.NOT_AVAILABLE, at=1), "not_available"),
+        (Reading(point="p", value=Decimal(1), quality=Quality.BAD, at=1), "bad"),
+    ],
+)
+def test_never_uses_a_reading_that_is_not_good(reading: Reading | None, code: str) -> None:
+    """Pins that a value of doubtful quality never reaches the content."""
+    spec = message({"assets": [{"assetName": "A", "ramp": {"upMwPerMin": {"point": "p"}}}]})
+    composed = compose(spec, {} if reading is None else {"p": reading})
+    assert [(problem.field, problem.code) for problem in composed.problems] == [("ramp.upMwPerMin", code)]
+    assert composed.content == {"assets": [{"assetName": "A", "ramp": {}}]}
+
+
+def test_points_of_lists_each_point_once() -> None:
+    """Pins the order of the template and the absence of repeats."""
+    assert points_of(message(TREE)) == ("asset_name", "mpan", "export_limit")
+
+
+def test_unit_content_has_no_rows() -> None:
+    """Pins that problems of a unit name no row and a path within the unit."""
+    template = compile_template({"unit": {"unitName": "HAMS-1", "maxExportMw": {"point": "p"}}})
+    trigger = MailboxTrigger(mailbox="plc", kind=2)
+    (problem,) = compose(MessageSpec(name="u", kind=Kind.UNIT, trigger=trigger, template=template), {}).problems
+    assert (problem.row, problem.ref, problem.field) == (None, "HAMS-1", "maxExportMw")
+
+
+names = st.text(st.characters(categories=("Ll", "Lu")), min_size=1, max_size=5).filter(lambda name: name != "point")
+trees = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.just({"point": "p"}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(rows=st.lists(st.dictionaries(names, trees, max_size=3), min_size=1, max_size=3))
+def test_composing_replaces_places_and_nothing_else(rows: list[dict[str, object]]) -> None:
+    """Pins that a good reading yields the very tree with its places filled, whatever the tree."""
+
+    def filled(node: object) -> object:
+        if node == {"point": "p"}:
+            return Decimal("0.3")
+        if isinstance(node, dict):
+            return {key: filled(value) for key, value in node.items()}
+        return [filled(item) for item in node] if isinstance(node, list) else node
+
+    spec = message({"assets": rows})
+    composed = compose(spec, readings(p=Decimal("0.3")))
+    assert composed.problems == ()
+    assert composed.content == {"assets": filled(rows)}
+    missing = compose(spec, {})
+    assert bool(missing.problems) == bool(points_of(spec))
+    assert Slot(point="p") not in _flat(missing.content)
+
+
+def _flat(node: object) -> list[object]:
+    if isinstance(node, dict):
+        return [leaf for value in node.values() for leaf in _flat(value)]
+    return [leaf for item in node for leaf in _flat(item)] if isinstance(node, list) else [node]
