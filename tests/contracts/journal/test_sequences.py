@@ -1,4 +1,4 @@
-"""Random conversations against a model of the rules: order per lane, one submission per message, only steps of the table."""
+"""Random conversations against the rules: order per lane, one submission per message, only steps of the table."""
 
 from __future__ import annotations
 
