@@ -357,7 +357,10 @@ class Journal(Protocol):
         """
 
     async def retake(self, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
-        """Commit SENDING for a submission in doubt (``Event.RESENT``); None when it is not in doubt any more."""
+        """Commit SENDING for a submission in doubt (``Event.RESENT``).
+
+        None when it is not in doubt any more, or when its message's not-after has passed; then it is due again later.
+        """
 
     async def settle(self, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
         """Store what became of an attempt; a callback that came before this transaction id is applied with it."""
@@ -384,7 +387,11 @@ class Journal(Protocol):
         """End as EXPIRED every message in ACCEPTED or WAITING whose not-after has passed."""
 
     async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
-        """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined."""
+        """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.
+
+        Raises:
+            JournalFull: nothing was stored.
+        """
 
     async def position(self, site: str, mailbox: str) -> MailboxPosition | None:
         """How far a mailbox was read, or None when it never was."""
