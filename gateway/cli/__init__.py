@@ -1,17 +1,61 @@
-"""The command line: one module per command, imported only when that command runs.
+"""The command line: one module per command, imported only when that command runs, so that `--help` is instant.
 
 Exit codes: 0 done; 1 the thing asked about is wrong (a configuration, a demo that lost something); 2 wrong usage, or a
-file that cannot be read; 3 the gateway could not start or had to end (journal, secrets, listeners).
+file that cannot be read; 3 the gateway could not start or had to end.
 """
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
-from gateway.cli import check, demo, keys, messages, run, schema, simulate
+import typer.core
+import typer.main
+
+# Command, and what `--help` says of it; each is `gateway.cli.<command>` with a function of that name, or with `app`.
+COMMANDS: Mapping[str, str] = {
+    "run": "Run the gateway until SIGTERM or Ctrl-C.",
+    "check": "Check a configuration: every mistake of every file at once.",
+    "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
+    "messages": "Look into the journal, also beside a running gateway.",
+    "simulate": "Practice partners: an SMP, and the PLC of a site.",
+    "keys": "Make signing keys and practice certificates.",
+    "schema": "Print the JSON Schemas of the YAML files, for editors.",
+}
+
+
+class _Unloaded(typer.core.TyperCommand):
+    """A command whose module is imported when it is used."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401 - click's own types are private to typer
+        return _load(self.name or "").make_context(info_name, args, parent, **extra)
+
+
+class _Commands(typer.core.TyperGroup):
+    """All commands by name, none of them imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - see above
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> _Unloaded | None:  # noqa: ANN401 - see above
+        del ctx
+        return _Unloaded(cmd_name, help=COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+
+def _load(name: str) -> Any:  # noqa: ANN401 - see above
+    """Import a command's module and make typer's command of it."""
+    module = import_module(f"gateway.cli.{name}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(getattr(module, name))
+    return typer.main.get_command(single)
+
 
 app = typer.Typer(
-    name="smp-gateway",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -21,10 +65,8 @@ app = typer.Typer(
         "3 the gateway could not start or had to end."
     ),
 )
-app.command()(run.run)
-app.command()(check.check)
-app.command()(demo.demo)
-app.add_typer(simulate.app, name="simulate", help="Practice partners: an SMP, and the PLC of a site.")
-app.add_typer(messages.app, name="messages", help="Look into the journal, also beside a running gateway.")
-app.add_typer(keys.app, name="keys", help="Signing keys and practice certificates.")
-app.command()(schema.schema)
+
+
+@app.callback()
+def smp_gateway() -> None:
+    """Choose a command."""

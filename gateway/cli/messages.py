@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +21,7 @@ from gateway.ports import MessageFilter
 
 _RECENT = 10_000  # the messages among which the beginning of an id is looked for; a whole id is always found
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
 
 
@@ -35,7 +36,7 @@ def list_messages(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List messages, newest first."""
+    """List messages, newest first, each with its first problem below."""
     which = MessageFilter(participant=participant, site=site, state=state, limit=limit)
     try:
         with open_reader(_journal(path, state_folder)) as reader:
@@ -45,22 +46,13 @@ def list_messages(
     if as_json:
         typer.echo(codec.dumps([_summary(message) for message in messages]).decode())
         return
-    table = Table()
-    for name in ("accepted", "site", "message", "id", "rows", "state", "transaction", "first problem"):
-        table.add_column(name, no_wrap=name != "first problem")
     for message in messages:
-        problem = str(message.problems[0]) if message.problems else ""
-        table.add_row(
-            _time(message.accepted_at),
-            message.lane.site,
-            message.lane.message,
-            message.id,
-            str(message.rows),
-            message.state,
-            message.transaction_id or "",
-            problem,
-        )
-    Console().print(table)
+        accepted = _time(message.accepted_at, "%Y-%m-%d %H:%M:%S")
+        lane = f"{message.lane.site}/{message.lane.message}"
+        typer.echo(f"{accepted}  {message.id[:8]}  {lane:<24} {message.state:<10} {message.transaction_id or '-'}")
+        for problem in message.problems[:1]:
+            more = f" (and {len(message.problems) - 1} more)" if len(message.problems) > 1 else ""
+            typer.echo(f"{'':<31}{problem}{more}")
 
 
 @app.command()
@@ -106,14 +98,17 @@ def _print(console: Console, story: MessageStory) -> None:
 
 def _timeline(story: MessageStory) -> Table:
     """Hops and audited steps in one order of time."""
-    table = Table("time (UTC)", "what", "from", "to", "detail", title="timeline", title_justify="left")
+    day = _time(story.message.accepted_at, "%Y-%m-%d")
+    table = Table(title=f"timeline, UTC, from {day}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("time", "what", "from", "to", "detail"):
+        table.add_column(name, no_wrap=name != "detail", overflow="fold")
     hops = [(at, f"hop {hop}", "", "", "") for hop, at in story.message.hops.items()]
     steps = [
         (row.at, f"{row.event} by {row.actor}", row.from_state or "", row.to_state or "", row.detail)
         for row in story.audit
     ]
     for at, *cells in sorted([*hops, *steps], key=lambda line: line[0]):
-        table.add_row(_time(at), *cells)
+        table.add_row(_time(at, "%H:%M:%S.%f"), *cells)
     return table
 
 
@@ -189,5 +184,5 @@ def _journal(path: Path, state: Path | None) -> Path:
     return load(path, state).journal
 
 
-def _time(at: int) -> str:
-    return datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+def _time(at: int, form: str) -> str:
+    return datetime.fromtimestamp(at / 1_000_000, UTC).strftime(form)
