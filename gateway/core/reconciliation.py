@@ -5,7 +5,10 @@ Rules (assurance.md section 1)
 * A doubt is resolved by what the SMP knows; it is sent again only where that cannot make a second effect: the SMP
   de-duplicates this kind, or it says "unknown" after the request's time-out and its own processing time have both
   passed.
-* Past the doubt deadline, or the verdict limit, people decide: ESCALATED. A late callback still wins.
+* Past the doubt deadline, counted from the first doubt, or the verdict limit, people decide: ESCALATED. A late callback
+  still wins. The settle time counts from the last attempt, whose `iat` is in whole seconds.
+* What is doubted again after it was sent again is looked at after a growing pause, so that an SMP that answers every
+  submission with an error is not hammered.
 * Polls grow from a short to a long pause; the jitter is the caller's.
 """
 
@@ -53,6 +56,11 @@ def can_ask(profile: Profile, submission: Submission) -> bool:
     return submission.transaction_id is not None or profile.capabilities.status_by_submission
 
 
+def doubt_pause(profile: Profile, attempt: int) -> int:
+    """µs from a doubt to the first look at it: none after the first attempt, then growing with each."""
+    return 0 if attempt <= 1 else poll_pause(profile, attempt - 2)
+
+
 def poll_pause(profile: Profile, polls: int) -> int:
     """µs to the next look: doubling from the profile's first pause to its longest."""
     first, longest = profile.timings.poll_first_us, profile.timings.poll_longest_us
@@ -75,7 +83,7 @@ def _doubted(profile: Profile, submission: Submission, finding: StatusFinding | 
     asked_in_vain = unknown or not can_ask(profile, submission)
     if deduplicated and asked_in_vain:
         return Step(resend=True, note="the SMP de-duplicates: the same id and bytes go again")
-    if unknown and now - since >= profile.timings.settle_us:
+    if unknown and now - submission.attempt.iat * SECOND >= profile.timings.settle_us + SECOND:
         return Step(resend=True, note="the SMP does not know it, and every request of ours has long ended")
     return Step(pause=poll_pause(profile, submission.polls))
 

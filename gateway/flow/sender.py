@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from gateway.core import answer, codec, strict_json
 from gateway.core.answer import Meaning
 from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
-from gateway.core.reconciliation import poll_pause
+from gateway.core.reconciliation import doubt_pause, poll_pause
 from gateway.core.transaction import Event, State
 from gateway.errors import JournalFull
 from gateway.flow.account import Account
@@ -178,8 +178,7 @@ class Sender:
             reply = await account.transport.submit(path, submission.body, signature, submission.id, token)
         result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
         self._heed(account, submission, result, reply, token or "")
-        doubted = submission.doubt_since is not None
-        settlement = self._settlement(account, result, reply, signature, signed_at, doubted=doubted)
+        settlement = self._settlement(account, submission, result, reply, signature, signed_at)
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
 
@@ -205,17 +204,23 @@ class Sender:
                 pass
 
     def _settlement(
-        self, account: Account, result: answer.Answer, reply: Reply, signature: str, signed_at: int, *, doubted: bool
+        self,
+        account: Account,
+        submission: Submission,
+        result: answer.Answer,
+        reply: Reply,
+        signature: str,
+        signed_at: int,
     ) -> Settlement:
-        event = answer.event_of(result.meaning, doubted=doubted)
-        now = self._clock.now()
-        due_at = None
+        event = answer.event_of(result.meaning, doubted=submission.doubt_since is not None)
+        pause = None
         if event is Event.TRANSACTION:
-            due_at = now + int(
-                poll_pause(account.profile, 0) * self._entropy.jitter(account.profile.timings.poll_jitter)
-            )
+            pause = poll_pause(account.profile, 0)
         elif event is Event.UNCLEAR:
-            due_at = now
+            pause = doubt_pause(account.profile, submission.attempt.number)
+        due_at = None
+        if pause is not None:
+            due_at = self._clock.now() + int(pause * self._entropy.jitter(account.profile.timings.poll_jitter))
         hops = {Hop.SIGNED: signed_at, Hop.SENT: reply.sent_at, Hop.ANSWERED: reply.answered_at}
         return Settlement(
             event=event,

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.answer import FindingKind, StatusFinding
 from gateway.core.message import Attempt, Kind, Lane, Submission
 from gateway.core.profile import Profile
-from gateway.core.reconciliation import decide, poll_pause
+from gateway.core.reconciliation import decide, doubt_pause, poll_pause
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 
@@ -29,7 +29,7 @@ def doubted(seconds: int) -> Submission:
         lane=Lane(environment="test", participant="exstor", site="hams-bess", message="battery"),
         kind=Kind.ASSETS,
         body=b"{}",
-        attempt=Attempt(number=1, jti="j", iat=0, key_id="k"),
+        attempt=Attempt(number=1, jti="j", iat=NOW // SECOND - seconds, key_id="k"),
         state=State.IN_DOUBT,
         doubt_since=NOW - seconds * SECOND,
     )
@@ -76,8 +76,8 @@ def test_a_doubt_that_the_smp_is_working_on_is_no_doubt(profile: Profile) -> Non
         (True, True, UNKNOWN, 1, True),
         (True, True, None, 1, False),  # it can be asked, so it is asked before anything is repeated
         (True, False, UNKNOWN, 1, False),  # our own request may still be on its way
-        (True, False, UNKNOWN, 69, False),
-        (True, False, UNKNOWN, 70, True),
+        (True, False, UNKNOWN, 70, False),
+        (True, False, UNKNOWN, 71, True),
         (False, True, None, 1, True),
         (False, False, None, 100, False),
     ],
@@ -89,6 +89,19 @@ def test_a_doubt_is_sent_again_only_where_that_cannot_double_the_effect(
     step = decide(offering(profile, status=status, deduplicates=deduplicates), doubted(age_s), finding, NOW)
     assert step.resend is resend
     assert step.event is None
+
+
+def test_the_settle_time_counts_from_the_last_attempt_and_the_deadline_from_the_first_doubt(profile: Profile) -> None:
+    """Sent again a minute ago: too early to send once more, however old the doubt is, until people must decide."""
+    profile = offering(profile, status=True, deduplicates=False)
+    fresh = Attempt(number=2, jti="j", iat=NOW // SECOND - 60, key_id="k")
+    assert not decide(profile, replace(doubted(14 * 60), attempt=fresh), UNKNOWN, NOW).resend
+    assert decide(profile, replace(doubted(15 * 60), attempt=fresh), UNKNOWN, NOW).event is Event.DOUBT_DEADLINE
+
+
+def test_a_doubt_is_looked_at_at_once_and_then_after_growing_pauses(profile: Profile) -> None:
+    """An SMP that answers each attempt with 500 must not be sent the same thing in a tight loop."""
+    assert [doubt_pause(profile, attempt) // SECOND for attempt in (1, 2, 3, 4, 99)] == [0, 2, 4, 8, 60]
 
 
 @pytest.mark.parametrize("finding", [None, UNKNOWN, StatusFinding(kind=FindingKind.UNREADABLE)])

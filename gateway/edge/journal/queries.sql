@@ -163,7 +163,7 @@ RETURNING id
 -- :name move_submission
 UPDATE submission SET state = :state, due_at = :due_at, polls = 0, epoch = :epoch,
     transaction_id = COALESCE(transaction_id, :transaction_id),
-    doubt_since = CASE WHEN :state = 'in_doubt' THEN :now ELSE doubt_since END,
+    doubt_since = CASE WHEN :state = 'in_doubt' THEN COALESCE(doubt_since, :now) ELSE doubt_since END,
     awaiting_since = CASE WHEN :state = 'awaiting' THEN :now ELSE awaiting_since END
 WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
 RETURNING id
