@@ -43,8 +43,7 @@ def problems_of(
     blamed = {problem.path for problem in document.problems}
     found: dict[tuple[Path, str], ConfigProblem] = {}
     for detail in details:
-        loc = tuple(part for part in detail["loc"] if part != "[key]")
-        at = _existing(document, (*path, *loc), missing=detail["type"] == "missing")
+        at = _existing(document, (*path, *detail["loc"]), missing=detail["type"] == "missing")
         if any(dotted(at[:length]) in blamed for length in range(1, len(at) + 1)):
             continue
         unknown = detail["type"] == "extra_forbidden"
