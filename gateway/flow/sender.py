@@ -178,7 +178,7 @@ class Sender:
             reply = await account.transport.submit(path, submission.body, signature, submission.id, token)
         result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
         self._heed(account, submission, result, reply, token or "")
-        settlement = self._settlement(account, submission, result, reply, signature, signed_at)
+        settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
 
@@ -209,6 +209,7 @@ class Sender:
         submission: Submission,
         result: answer.Answer,
         reply: Reply,
+        *,
         signature: str,
         signed_at: int,
     ) -> Settlement:
