@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="smp-bench-", dir=options.folder) as name:
         try:
-            run = _measure(Path(name), options)
+            run = _measure(Path(name), options, arguments)
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
             return 1
@@ -66,7 +67,7 @@ def _count(text: str) -> int:
     return value
 
 
-def _measure(folder: Path, options: argparse.Namespace) -> Run:
+def _measure(folder: Path, options: argparse.Namespace, arguments: Sequence[str]) -> Run:
     material.write(folder)
     sizes = (options.messages, options.warm_up, options.block, options.poll, options.seed)
     with _process("peers", folder, *sizes) as peers:
@@ -87,7 +88,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> Run:
             samples = json.loads(_line(peers))
             after, wall_s = gateway.usage(), time.monotonic() - began
     return Run(
-        command=" ".join(("python -m tests.bench", *sys.argv[1:])),
+        command=f"make bench ARGS={shlex.quote(shlex.join(arguments))}",
         machine=machine.describe(folder),
         poll_ms=options.poll,
         wall_s=wall_s,

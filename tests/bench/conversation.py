@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from tests.bench import jose, layout
 from tests.bench.material import CALLBACK_PATH, PARTICIPANT, PARTICIPANT_KEY_ID, PUBLIC_URL, SMP_KEY_ID
-from tests.bench.plc import Marks, Plc
+from tests.bench.plc import Plc
 from tests.bench.smp import Caller, Posted, Smp
 
 HANG_S = 30.0  # nobody waits longer for one step: what is not there by then was lost
@@ -56,17 +56,20 @@ class Partner:
         await asyncio.sleep(SETTLE_S + dice.uniform(0, poll_s))
         self.sequence = self.sequence % layout.SEQUENCES + 1
         marks = self.plc.ask(self.sequence)
+        stage = "on its way up"
         try:
             async with asyncio.timeout(HANG_S):
                 posted = await self.smp.posted.get()
                 body, signature = callback(posted, key)
                 await asyncio.sleep(SETTLE_S + dice.uniform(0, poll_s))
+                stage = "with its callback"
                 called = self.caller.send(body, signature)
+                self._judge_answer(await self.caller.answer())
+                stage = "on its way down"
                 await marks.done.wait()
-                status = await self.caller.answer()
-        except TimeoutError:
-            raise Lost(f"{self.name}: request {self.sequence} got lost {_where(marks)}") from None
-        self._judge(status)
+        except (TimeoutError, EOFError, ConnectionError) as error:
+            raise Lost(f"{self.name}: request {self.sequence} got lost {stage} ({type(error).__name__})") from None
+        self._judge_result()
         self.evidence.append((self.sequence, posted))
         self.samples.uplink.append(posted.at - marks.shown)
         self.samples.first_write.append(marks.first_write - called)
@@ -92,9 +95,11 @@ class Partner:
             if {name: str(value) for name, value in asset["capacity"].items()} != wanted:
                 raise Lost(f"{self.name}: request {sequence} was posted with {asset['capacity']}, not {wanted}")
 
-    def _judge(self, status: int) -> None:
+    def _judge_answer(self, status: int) -> None:
         if status != 200:
             raise Lost(f"{self.name}: the callback for request {self.sequence} was answered {status}")
+
+    def _judge_result(self) -> None:
         if self.plc.result() != (self.sequence, layout.COMPLETED):
             raise Lost(f"{self.name}: request {self.sequence} was answered {self.plc.result()} (request, state)")
         if not self.smp.posted.empty():
@@ -126,7 +131,3 @@ def callback(posted: Posted, key: EllipticCurvePrivateKey) -> tuple[bytes, str]:
         aud=PUBLIC_URL + CALLBACK_PATH,
     )
     return body, jose.sign(key, header, body)
-
-
-def _where(marks: Marks) -> str:
-    return "before it was seen" if not marks.shown else "on its way up" if not marks.first_write else "on its way down"

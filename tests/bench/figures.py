@@ -44,3 +44,13 @@ class Compared:
     def p99_ratio(self) -> float:
         """The same of the 99th percentile."""
         return self.gateway.p99_ms / self.floor.p99_ms
+
+    @property
+    def p50_above_ms(self) -> float:
+        """What could at most be gained in the median."""
+        return self.gateway.p50_ms - self.floor.p50_ms
+
+    @property
+    def p99_above_ms(self) -> float:
+        """The same of the 99th percentile."""
+        return self.gateway.p99_ms - self.floor.p99_ms

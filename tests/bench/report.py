@@ -13,9 +13,9 @@ from tests.bench.figures import Compared
 from tests.bench.subject import Step, Usage
 
 WAYS = {
-    "uplink": "site's frame with the new sequence -> last byte of the POST",
-    "downlink": "callback's last byte -> write of RESULT_SEQ",
-    "first_write": "callback's last byte -> first write of the result block",
+    "uplink": "the site's frame with the new sequence to the last byte of the POST",
+    "downlink": "the callback's last byte to the write of RESULT_SEQ",
+    "first_write": "the callback's last byte to the first write of the result block",
 }
 
 
@@ -42,12 +42,15 @@ class Run:
 def show(run: Run, console: Console) -> None:
     """Print the tables."""
     console.print(_latencies(run.compared))
+    for way, meaning in WAYS.items():
+        console.print(f"  {way}: from {meaning}", soft_wrap=True)
     console.print(_steps(run.steps))
     console.print(
         f"gateway process: {100 * run.cpu_share:.1f} % of one core over {run.wall_s:.0f} s with a poll every "
-        f"{run.poll_ms:g} ms, {run.after.rss_mb:.0f} MB resident ({run.after.peak_mb:.0f} MB at most)"
+        f"{run.poll_ms:g} ms, {run.after.rss_mb:.0f} MB resident ({run.after.peak_mb:.0f} MB at most)",
+        soft_wrap=True,
     )
-    console.print("machine: " + ", ".join(f"{name} {value}" for name, value in run.machine.items()))
+    console.print("machine: " + ", ".join(f"{name} {value}" for name, value in run.machine.items()), soft_wrap=True)
     if run.machine["filesystem"] == "tmpfs":
         console.print("[yellow]these commits went to tmpfs and cost nothing: choose a folder on a disk with --folder")
     console.print(f"again: {run.command}", soft_wrap=True)
@@ -55,8 +58,16 @@ def show(run: Run, console: Console) -> None:
 
 def as_json(run: Run) -> dict[str, object]:
     """The same for programs."""
-    ratios = {each.way: {"p50": each.p50_ratio, "p99": each.p99_ratio} for each in run.compared}
-    return {**dataclasses.asdict(run), "ratios": ratios, "cpu_share": run.cpu_share}
+    against_floor = {
+        each.way: {
+            "p50_ratio": each.p50_ratio,
+            "p99_ratio": each.p99_ratio,
+            "p50_above_ms": each.p50_above_ms,
+            "p99_above_ms": each.p99_above_ms,
+        }
+        for each in run.compared
+    }
+    return {**dataclasses.asdict(run), "against_floor": against_floor, "cpu_share": run.cpu_share}
 
 
 def _latencies(compared: Sequence[Compared]) -> Table:
@@ -67,9 +78,8 @@ def _latencies(compared: Sequence[Compared]) -> Table:
         for who, figures in (("gateway", each.gateway), ("floor", each.floor)):
             numbers = (f"{value:.3f}" for value in (figures.p50_ms, figures.p99_ms, figures.max_ms))
             table.add_row(each.way if who == "gateway" else "", who, str(figures.n), *numbers)
+        table.add_row("", "above", "", f"{each.p50_above_ms:+.3f}", f"{each.p99_above_ms:+.3f}", "")
         table.add_row("", "ratio", "", f"x {each.p50_ratio:.2f}", f"x {each.p99_ratio:.2f}", "", end_section=True)
-    table.caption = "\n".join(f"{name}: {meaning}" for name, meaning in WAYS.items())
-    table.caption_justify = "left"
     return table
 
 
