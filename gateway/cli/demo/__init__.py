@@ -16,14 +16,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
 from gateway.app import Gateway, gateway
 from gateway.cli.configured import fail
 from gateway.cli.demo import screen
-from gateway.cli.demo.story import Act, Storyteller, Told
 from gateway.cli.demo.surroundings import Surroundings, surroundings
 from gateway.cli.run import new_event_loop
+from gateway.cli.simulate.story import Act, Storyteller, Told
 from gateway.errors import ConfigError, GatewayError
 from gateway.ports import MessageFilter
 from gateway.settings.example import example_configuration
@@ -74,7 +73,7 @@ async def _demo(state: Path, *, once: bool, kept: bool) -> bool:
                 await _relayed(running)
             messages = await running.journal.history(MessageFilter(limit=100))
     good, sentence = screen.verdict(told, len(tellers))
-    console.print(Text(), screen.results(told), screen.latencies(messages), sentence)
+    console.print(screen.results(told), screen.latencies(messages), sentence)
     return good
 
 
@@ -85,7 +84,7 @@ async def _shown(running: Gateway, heading: str, console: Console) -> AsyncItera
 
         async def refresh() -> None:
             messages = await running.journal.history(MessageFilter(limit=20))
-            live.update(screen.picture(messages, heading), refresh=True)
+            live.update(screen.picture(messages, heading, console.width), refresh=True)
 
         async def keep_fresh() -> None:
             while True:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.demo.story import EXPECTED, Act, Told
+from gateway.cli.simulate.story import EXPECTED, Act, Told
 from gateway.core import strict_json
 from gateway.core.mailbox import STATE_CODES
 from gateway.core.message import Hop, Message
@@ -41,6 +41,8 @@ _SHOWN: Mapping[Hop, str] = {
     Hop.CALLED_BACK: "called",
     Hop.READ_BACK: "at site",
 }
+_WIDE = 100  # columns of a terminal that shows everything
+_LEFT_OUT = frozenset({Hop.ACKNOWLEDGED, Hop.CALLED_BACK})  # on a narrower one
 _ROWS = 15
 _COLOURS: Mapping[State, str] = {
     State.COMPLETED: "green",
@@ -52,41 +54,36 @@ _COLOURS: Mapping[State, str] = {
 }
 
 
-def picture(messages: Sequence[Message], heading: str) -> RenderableType:
+def picture(messages: Sequence[Message], heading: str, width: int) -> RenderableType:
     """The newest messages, oldest first; each hop in ms since the gateway saw the request."""
+    shown = {hop: short for hop, short in _SHOWN.items() if width >= _WIDE or hop not in _LEFT_OUT}
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("site", "message", "asset", "state", "transaction"):
-        table.add_column(name, no_wrap=True)
-    for short in _SHOWN.values():
+    for name in ("site", "asset", "message", "state", "transaction"):
+        if width >= _WIDE or name != "message":
+            table.add_column(name, no_wrap=True)
+    for short in shown.values():
         table.add_column(short, justify="right", no_wrap=True)
     for message in reversed(messages[:_ROWS]):
         table.add_row(
             message.lane.site,
-            message.id[:8],
             _asset(message),
+            *([message.id[:8]] if width >= _WIDE else []),
             Text(message.state, style=_COLOURS.get(message.state, "cyan")),
             message.transaction_id or "-",
-            *(_since_seen(message, hop) for hop in _SHOWN),
+            *(_since_seen(message, hop) for hop in shown),
         )
-    return Group(
-        Text(heading), table, Text("the last six columns: milliseconds since the gateway saw the request", "dim")
-    )
+    note = f"the last {len(shown)} columns: milliseconds since the gateway saw the request\n"
+    return Group(Text(heading), table, Text(note, "dim"))
 
 
 def results(told: Sequence[Told]) -> RenderableType:
     """What every plant read back in its own registers."""
     table = Table(title="what the plants read back in their own registers", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("site", "asked for", "STATE", "errors"):
+    for name in ("site", "asked for", "STATE"):
         table.add_column(name, no_wrap=True)
-    table.add_column("text", overflow="fold")
+    table.add_column("first error", overflow="fold")
     for one in sorted(told, key=lambda each: (each.site, each.sequence)):
-        table.add_row(
-            one.site,
-            one.act,
-            _state_told(one),
-            str(one.result.error_count),
-            one.result.text,
-        )
+        table.add_row(one.site, one.act, _state_told(one), one.result.text)
     return table
 
 
