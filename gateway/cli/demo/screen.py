@@ -58,27 +58,25 @@ def picture(messages: Sequence[Message], heading: str, width: int) -> Renderable
     """The newest messages, oldest first; each hop in ms since the gateway saw the request."""
     shown = {hop: short for hop, short in _SHOWN.items() if width >= _WIDE or hop not in _LEFT_OUT}
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("site", "asset", "message", "state", "transaction"):
-        if width >= _WIDE or name != "message":
-            table.add_column(name, no_wrap=True)
+    for name in (*(("site", "message") if width >= _WIDE else ()), "asset", "state", "transaction"):
+        table.add_column(name, no_wrap=True)
     for short in shown.values():
         table.add_column(short, justify="right", no_wrap=True)
     for message in reversed(messages[:_ROWS]):
         table.add_row(
-            message.lane.site,
+            *((message.lane.site, message.id[:8]) if width >= _WIDE else ()),
             _asset(message),
-            *([message.id[:8]] if width >= _WIDE else []),
             Text(message.state, style=_COLOURS.get(message.state, "cyan")),
             message.transaction_id or "-",
             *(_since_seen(message, hop) for hop in shown),
         )
-    note = f"the last {len(shown)} columns: milliseconds since the gateway saw the request\n"
+    note = f"the last {len(shown)} columns: milliseconds since the gateway saw the request"
     return Group(Text(heading), table, Text(note, "dim"))
 
 
 def results(told: Sequence[Told]) -> RenderableType:
     """What every plant read back in its own registers."""
-    table = Table(title="what the plants read back in their own registers", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title="\nwhat the plants read back in their own registers", title_justify="left", box=SIMPLE_HEAD)
     for name in ("site", "asked for", "STATE"):
         table.add_column(name, no_wrap=True)
     table.add_column("first error", overflow="fold")
