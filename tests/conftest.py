@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from gateway.core.profile import Profile
+
+# Time is no assertion: on a fresh clone hypothesis first builds its table of Unicode, and a loaded machine may take any
+# time over any example; neither says anything about the code.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 REPOSITORY = Path(__file__).parent.parent
 

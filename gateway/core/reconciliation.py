@@ -38,7 +38,12 @@ class Step:
 
 
 def decide(profile: Profile, submission: Submission, finding: StatusFinding | None, now: int) -> Step:
-    """Choose the next step; ``finding`` is None when the SMP could not be asked."""
+    """Choose the next step; ``finding`` is None when the SMP could not be asked.
+
+    A finding about another transaction or submission than the one asked for is believed as little as none.
+    """
+    if finding is not None and not _is_about(finding, submission):
+        finding = None
     if finding is not None and finding.kind is FindingKind.VERDICT and finding.verdict is not None:
         return Step(
             event=finding.verdict.event,
@@ -49,6 +54,13 @@ def decide(profile: Profile, submission: Submission, finding: StatusFinding | No
     if submission.state is State.IN_DOUBT:
         return _doubted(profile, submission, finding, now)
     return _awaited(profile, submission, now)
+
+
+def _is_about(finding: StatusFinding, submission: Submission) -> bool:
+    return finding.submission_id in {None, submission.id} and (
+        None in {finding.transaction_id, submission.transaction_id}
+        or finding.transaction_id == submission.transaction_id
+    )
 
 
 def can_ask(profile: Profile, submission: Submission) -> bool:

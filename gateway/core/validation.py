@@ -212,7 +212,7 @@ def _check_mpan(mpan: str, path: str) -> Iterator[Finding]:
         yield path, "mpan", f"{_show(mpan)} is not an MPAN: 13 digits are needed"
     elif not reference_data.is_mpan(mpan):
         digit = reference_data.mpan_check_digit(mpan)
-        yield path, "mpan_check_digit", f"MPAN {mpan} ends in {mpan[-1]}, its check digit is {digit}"
+        yield path, "mpan_check_digit", f"check digit of {mpan} must be {digit}"
 
 
 _Check = Callable[[object, FieldSpec, str, Profile], Iterator[Finding]]

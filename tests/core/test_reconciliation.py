@@ -64,6 +64,16 @@ def test_a_verdict_found_is_applied_whatever_the_state(profile: Profile, submiss
     assert (step.event, step.verdict) == (Event.FAILURE, FAILED.verdict)
 
 
+@pytest.mark.parametrize(
+    "finding",
+    [replace(FAILED, transaction_id="TX-2"), replace(FAILED, transaction_id=None, submission_id="s2")],
+)
+def test_an_answer_about_another_transaction_decides_nothing(profile: Profile, finding: StatusFinding) -> None:
+    """No outcome without evidence of its own (I5)."""
+    step = decide(profile, awaiting(3), finding, NOW)
+    assert (step.event, step.pause) == (None, 2 * SECOND)
+
+
 def test_a_doubt_that_the_smp_is_working_on_is_no_doubt(profile: Profile) -> None:
     """Pending means that it has it: AWAITING with its transaction id."""
     step = decide(profile, doubted(3), PENDING, NOW)
