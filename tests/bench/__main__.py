@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
             run = _measure(Path(name), options, arguments)
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
+            console.print(subject.last_words(Path(name)), markup=False, highlight=False, soft_wrap=True)
             return 1
     show(run, console)
     if options.json is not None:

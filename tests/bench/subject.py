@@ -22,6 +22,7 @@ from gateway.ports import MessageFilter
 from tests.bench import layout, material
 
 ROOT = Path(__file__).parents[2]
+LOG = "gateway.log"
 _START_S, _STOP_S = 30.0, 20.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 # The acknowledgement of the site runs beside the sending, so it is no step of either way.
@@ -33,7 +34,7 @@ WAYS: Mapping[str, tuple[Hop, ...]] = {
 
 
 class NotStarted(Exception):
-    """The gateway did not come up; the message holds the end of its log."""
+    """The gateway did not come up; its log says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +82,10 @@ def running(folder: Path, *, modbus_port: int, smp_port: int, poll_ms: float) ->
     """Run a gateway in ``folder`` until left.
 
     Raises:
-        NotStarted: with its last words.
+        NotStarted: it ended or said nothing in time.
     """
     _write_configuration(folder, modbus_port=modbus_port, smp_port=smp_port, poll_ms=poll_ms)
-    log = folder / "gateway.log"
+    log = folder / LOG
     with log.open("wb") as stream:
         command = [sys.executable, "-m", "gateway", "run", str(folder / "gateway.yaml")]
         process = subprocess.Popen(command, stderr=stream, cwd=ROOT)
@@ -112,6 +113,12 @@ def steps(folder: Path, messages: int) -> list[Step]:
     return found
 
 
+def last_words(folder: Path) -> str:
+    """The end of the gateway's log, as far as there is one."""
+    log = folder / LOG
+    return "\n".join(log.read_text(encoding="utf-8").splitlines()[-20:]) if log.exists() else ""
+
+
 def _callback_port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -119,7 +126,7 @@ def _callback_port(process: subprocess.Popen[bytes], log: Path) -> int:
             if '"gateway_started"' in line:
                 return int(json.loads(line)["callbacks"])
         time.sleep(0.05)
-    raise NotStarted("the gateway did not start:\n" + "\n".join(log.read_text(encoding="utf-8").splitlines()[-20:]))
+    raise NotStarted("the gateway did not start")
 
 
 def _write_configuration(folder: Path, *, modbus_port: int, smp_port: int, poll_ms: float) -> None:
