@@ -7,6 +7,7 @@ Rules
 * A refused login, a second 401 on a fresh token, or a 403 holds the participant: an alarm, growing pauses, and after
   :data:`LOGIN_TRIES` refusals no more tries in this process, so that the account is not locked.
 * Held messages stay ACCEPTED.
+* A login that fails otherwise backs off here, not at the gate: one participant's trouble never pauses the others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from gateway.flow.gate import Gate
 from gateway.ports import Clock, Entropy, KeyRing, Signer, Transport
 
 LOGIN_TRIES = 3
-_HOLD_PAUSES_S = (30.0, 120.0, 600.0)
+_HOLD_PAUSES_S = (30.0, 120.0)  # after the first and the second refusal; after the third nobody tries again
+_FIRST_LOGIN_PAUSE_S = 1.0  # after a login that was neither granted nor refused
+_LONGEST_LOGIN_PAUSE_S = 60.0
 _ENDPOINT_PAUSE_S = 300.0  # a wrong path is mended by people; trying again twelve times an hour locks nobody out
 
 
@@ -37,6 +40,18 @@ class Identity:
     callback_audience: str
     username: str
     password: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A token and the number of the login that brought it, since an SMP may give out the same token twice."""
+
+    value: str
+    login: int
+
+    def __repr__(self) -> str:
+        """Leave the secret out of logs and tracebacks."""
+        return f"Ticket(login={self.login})"
 
 
 class Account:
@@ -64,32 +79,34 @@ class Account:
         self._clock = clock
         self._entropy = entropy
         self._event = event
-        self._token: answer.Token | None = None
+        self._ticket: Ticket | None = None
+        self._logins = 0
         self._refusals = 0
-        self._refused: dict[str, str] = {}  # submission id -> the token that was answered 401
+        self._refused: dict[str, int] = {}  # submission id -> the login whose token was answered 401
         self._fresh = asyncio.Event()
         self._renew = asyncio.Event()
         self._held_kinds: dict[Kind, float] = {}
 
     @property
-    def token(self) -> str | None:
+    def ticket(self) -> Ticket | None:
         """The token to use now, or None while there is none or the participant is held."""
-        return self._token.value if self._token is not None and self.held is None else None
+        return self._ticket if self.held is None else None
 
     def can_send(self, kind: Kind) -> bool:
         """Whether a submission of this kind could leave right now without waiting for anything."""
-        return self.token is not None and self.gate.open and not self._endpoint_pause(kind)
+        return self.ticket is not None and self.gate.open and not self._endpoint_pause(kind)
 
-    async def ready(self, kind: Kind) -> str:
-        """Wait until a submission of this kind may leave, and return the token for it."""
+    async def ready(self, kind: Kind) -> None:
+        """Wait until a submission of this kind may leave, and count it at the gate."""
         while True:
-            await self.gate.passed()
             if pause := self._endpoint_pause(kind):
                 await asyncio.sleep(pause)
-            elif (token := self.token) is not None:
-                return token
-            else:
+            elif self.ticket is None:
                 await self._fresh.wait()
+            else:
+                await self.gate.passed()
+                if self.ticket is not None and not self._endpoint_pause(kind):
+                    return
 
     def attempt(self, number: int) -> Attempt:
         """A new attempt's header values: fresh jti and iat."""
@@ -108,46 +125,47 @@ class Account:
         )
         return jws.sign_detached(self.signer, header, body)
 
-    def unauthorized(self, token: str, submission_id: str | None = None) -> None:
+    def unauthorized(self, ticket: Ticket, submission_id: str | None = None) -> None:
         """The SMP answered 401 to this token: log in again, once for everybody who met the same.
 
         The same submission refused on a fresh token as well holds the participant.
         """
-        if submission_id is not None and self._refused.get(submission_id, token) != token:
+        if submission_id is not None and self._refused.setdefault(submission_id, ticket.login) != ticket.login:
             del self._refused[submission_id]
             self.hold("a fresh token was answered 401")
-            return
-        if submission_id is not None:
-            self._refused[submission_id] = token
-        if self._token is not None and self._token.value == token:
+        elif self._ticket is not None and self._ticket.login == ticket.login:
             self._drop_token()
 
     def hold(self, reason: str) -> None:
-        """Stop sending for this participant until a login succeeds after a pause."""
+        """Stop sending for this participant until a login succeeds after a pause; lanes refused together count once."""
         if self.held is None:
             self._event("participant_held", participant=self.identity.participant, reason=reason)
+            self._refusals += 1
         self.held = reason
-        self._refusals += 1
         self._drop_token()
 
     def hold_endpoint(self, kind: Kind, reason: str) -> None:
         """Stop sending one kind for a while: the SMP says that its path or form is wrong, which is configuration."""
-        self._event("endpoint_held", participant=self.identity.participant, kind=kind, reason=reason)
+        if not self._endpoint_pause(kind):
+            self._event("endpoint_held", participant=self.identity.participant, kind=kind, reason=reason)
         self._held_kinds[kind] = asyncio.get_running_loop().time() + _ENDPOINT_PAUSE_S
 
-    def accepted(self, submission_id: str) -> None:
-        """The SMP took a submission: whatever held the participant is over."""
+    def answered(self, submission_id: str) -> None:
+        """The SMP let a submission's token pass."""
         self._refused.pop(submission_id, None)
+
+    def accepted(self) -> None:
+        """The SMP took a submission: whatever held the participant is over."""
         self._refusals = 0
 
     async def run(self) -> None:
         """Keep a token at hand until cancelled."""
+        failures = 0
         while True:
-            self._renew.clear()
             if self.held is not None:
                 await self._pause_while_held()
             await self.gate.passed()
-            self.gate.spend()
+            was_held = self.held is not None
             reply = await self.transport.login(self.identity.username, self.identity.password)
             if not reply.handed_over:
                 self.gate.failed(reply.failure)
@@ -155,13 +173,20 @@ class Account:
             self.gate.reached()
             result = answer.read_token(self.profile, reply.status, reply.body, self._clock.now())
             if isinstance(result, answer.Token):
-                await self._use(result)
-            else:
-                self._event("login_failed", participant=self.identity.participant, reason=result.note or reply.failure)
-                if result.held:
-                    self.hold(result.note)
-                else:
-                    self.gate.pause(reply.retry_after if reply.retry_after is not None else self._entropy.jitter(0.2))
+                failures = 0
+                if was_held or self.held is None:  # else held while the login was under way: the pause comes first
+                    await self._use(result)
+                continue
+            self._event("login_failed", participant=self.identity.participant, reason=result.note or reply.failure)
+            if result.held:
+                self._refusals += was_held
+                self.hold(result.note)
+                continue
+            failures += 1
+            if reply.retry_after is not None:
+                self.gate.pause(reply.retry_after)
+            pause = min(_FIRST_LOGIN_PAUSE_S * 2 ** min(failures - 1, 10), _LONGEST_LOGIN_PAUSE_S)
+            await asyncio.sleep(pause * self._entropy.jitter(0.2))
 
     async def _use(self, token: answer.Token) -> None:
         """Hand out a token until it is time for the next one."""
@@ -169,7 +194,9 @@ class Account:
         if self.held is not None:
             self.held = None
             self._event("participant_released", participant=self.identity.participant)
-        self._token = token
+        self._logins += 1
+        self._ticket = Ticket(value=token.value, login=self._logins)
+        self._renew.clear()  # what was dropped before this login is made good by it
         self._fresh.set()
         life_s = max((token.expires_at - self._clock.now()) / 1_000_000, 1.0)
         try:
@@ -179,12 +206,12 @@ class Account:
             return
 
     async def _pause_while_held(self) -> None:
-        if self._refusals > LOGIN_TRIES:
+        if self._refusals >= LOGIN_TRIES:
             await asyncio.Event().wait()  # only a restart, after people looked, tries again
-        await asyncio.sleep(_HOLD_PAUSES_S[min(self._refusals, len(_HOLD_PAUSES_S)) - 1] * self._entropy.jitter(0.2))
+        await asyncio.sleep(_HOLD_PAUSES_S[self._refusals - 1] * self._entropy.jitter(0.2))
 
     def _drop_token(self) -> None:
-        self._token = None
+        self._ticket = None
         self._fresh.clear()
         self._renew.set()
 

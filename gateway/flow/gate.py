@@ -12,6 +12,7 @@ from gateway.ports import Entropy
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
+_LONGEST_ASKED_S = 3600.0  # whatever Retry-After says: an outage may end early, and a wrong number must not hold us
 
 
 class Gate:
@@ -27,7 +28,8 @@ class Gate:
         self._entropy = entropy
         self._event = event
         self._failures = 0
-        self._until = 0.0
+        self._until = 0.0  # closed because nothing answers
+        self._asked_until = 0.0  # closed because the SMP asked
         self._rate = rate_per_s
         self._left = rate_per_s or 0.0  # requests that may pass now; below zero while several passed at once
         self._counted_at = 0.0
@@ -39,8 +41,9 @@ class Gate:
 
     @property
     def open(self) -> bool:
-        """Whether something may be sent now."""
-        return self._pause_left() <= 0
+        """Whether something may be sent now, without waiting for anything."""
+        self._refill()
+        return self._closed_for() <= 0 and (self._rate is None or self._left >= 1)
 
     def spend(self) -> None:
         """Count one request that passes now."""
@@ -48,12 +51,14 @@ class Gate:
         self._left -= 1
 
     def failed(self, reason: str) -> None:
-        """Close for a growing pause; say so once."""
+        """Close for a growing pause; say so once. Attempts that fail together are one failure."""
         if self._failures == 0:
             self._event("smp_unreachable", environment=self.environment, reason=reason)
+        elif self._until > asyncio.get_running_loop().time():
+            return
         self._failures += 1
         pause = min(_FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_S)
-        self.pause(pause * self._entropy.jitter(0.2))
+        self._until = asyncio.get_running_loop().time() + pause * self._entropy.jitter(0.2)
 
     def reached(self) -> None:
         """Open; say so once."""
@@ -63,21 +68,28 @@ class Gate:
             self._until = 0.0
 
     def pause(self, seconds: float) -> None:
-        """Close for at least this long, as the SMP asked or as nothing answers."""
-        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+        """Close for at least this long, because the SMP asked for it."""
+        asked = asyncio.get_running_loop().time() + min(seconds, _LONGEST_ASKED_S)
+        self._asked_until = max(self._asked_until, asked)
 
     async def passed(self) -> None:
-        """Wait until something may be sent."""
-        while (left := self._pause_left()) > 0:  # noqa: ASYNC110 - time passes without an event, and a pause may grow
-            await asyncio.sleep(left)
+        """Wait until one request may leave, and count it."""
+        while True:
+            while (left := self._closed_for()) > 0:  # noqa: ASYNC110 - time passes without an event, and a pause may grow
+                await asyncio.sleep(left)
+            await self.turn()
+            if self._closed_for() <= 0:
+                return
 
-    def _pause_left(self) -> float:
-        """Seconds until something may be sent."""
-        closed = self._until - asyncio.get_running_loop().time()
-        if self._rate is None:
-            return closed
-        self._refill()
-        return max(closed, (1 - self._left) / self._rate)
+    async def turn(self) -> None:
+        """Count one request and wait until the rate lets it leave, after those that were counted before."""
+        self.spend()
+        if self._rate is not None and self._left < 0:
+            await asyncio.sleep(-self._left / self._rate)
+
+    def _closed_for(self) -> float:
+        """Seconds until the gate opens, whatever the rate says."""
+        return max(self._until, self._asked_until) - asyncio.get_running_loop().time()
 
     def _refill(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -102,8 +102,8 @@ class Reconciler:
 
     async def _ask(self, account: Account, submission: Submission) -> StatusFinding | None:
         """One status call; None when the SMP could not be asked."""
-        token = account.token
-        if token is None or not account.gate.open or not can_ask(account.profile, submission):
+        ticket = account.ticket
+        if ticket is None or not account.gate.open or not can_ask(account.profile, submission):
             return None
         by_id = submission.transaction_id
         body = codec.encode_status(
@@ -112,14 +112,14 @@ class Reconciler:
         path = account.profile.paths.status
         call: Attempt = account.attempt(1)
         account.gate.spend()
-        reply = await account.transport.submit(path, body, account.sign(path, call, body), call.jti, token)
+        reply = await account.transport.submit(path, body, account.sign(path, call, body), call.jti, ticket.value)
         if not reply.handed_over:
             account.gate.failed(reply.failure)
             return None
         account.gate.reached()
         finding = answer.read_status(account.profile, reply.status, reply.body)
         if finding.kind is FindingKind.LOGIN:
-            account.unauthorized(token)
+            account.unauthorized(ticket)
         if reply.retry_after is not None:
             account.gate.pause(reply.retry_after)
         self._telemetry.emit(

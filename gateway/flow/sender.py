@@ -22,7 +22,7 @@ from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import doubt_pause, poll_pause
 from gateway.core.transaction import Event, State
 from gateway.errors import JournalFull
-from gateway.flow.account import Account
+from gateway.flow.account import Account, Ticket
 from gateway.flow.signals import Signals
 from gateway.ports import Appended, Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
 from gateway.telemetry import Telemetry
@@ -129,10 +129,10 @@ class Sender:
         try:
             while True:
                 self._hinted.discard(lane)
-                given = self._given.get(lane)
-                submission = given.popleft() if given else await self._take(lane, account)
-                if submission is not None:
-                    await self._carry(account, submission)
+                if given := self._given.get(lane):
+                    await self._carry(account, given.popleft(), counted=False)
+                elif (submission := await self._take(lane, account)) is not None:
+                    await self._carry(account, submission, counted=True)
                 elif lane not in self._hinted:
                     return
         finally:
@@ -159,47 +159,57 @@ class Sender:
             raise TypeError(f"message {message.id} holds no object")
         return self.outgoing(lane.participant, message.kind, content)
 
-    async def _carry(self, account: Account, submission: Submission) -> None:
-        """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""
+    async def _carry(self, account: Account, submission: Submission, *, counted: bool) -> None:
+        """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself.
+
+        ``counted``: it has waited for its turn at the gate already.
+        """
         if self._attempts is None:
             raise RuntimeError("the sender is not running")
-        attempt = self._attempts.create_task(self._attempt(account, submission), name=f"attempt {submission.id}")
+        attempt = self._attempts.create_task(
+            self._attempt(account, submission, counted=counted), name=f"attempt {submission.id}"
+        )
         await asyncio.shield(attempt)
 
-    async def _attempt(self, account: Account, submission: Submission) -> None:
+    async def _attempt(self, account: Account, submission: Submission, *, counted: bool) -> None:
         path = account.profile.paths.submission(submission.kind)
-        token = account.token
-        if token is None:  # it was dropped between the commit and now: nothing has left
+        if not counted:
+            await account.gate.turn()
+        ticket = account.ticket
+        if ticket is None:  # it was dropped between the commit and now: nothing has left
             reply, signature, signed_at = Reply(handed_over=False, failure="no token at hand"), "", self._clock.now()
         else:
             signature = account.sign(path, submission.attempt, submission.body)
             signed_at = self._clock.now()
-            account.gate.spend()
-            reply = await account.transport.submit(path, submission.body, signature, submission.id, token)
+            reply = await account.transport.submit(path, submission.body, signature, submission.id, ticket.value)
         result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
-        self._heed(account, submission, result, reply, token or "")
+        if ticket is not None:
+            self._heed(account, submission, result, reply, ticket)
         settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
 
-    def _heed(self, account: Account, submission: Submission, result: answer.Answer, reply: Reply, token: str) -> None:
+    def _heed(
+        self, account: Account, submission: Submission, result: answer.Answer, reply: Reply, ticket: Ticket
+    ) -> None:
         """Let the account and the gate learn from an answer."""
         if reply.handed_over:
             account.gate.reached()
+            if result.meaning is not Meaning.LOGIN:
+                account.answered(submission.id)
         match result.meaning:
             case Meaning.UNSENT:
-                if token:
-                    account.gate.failed(reply.failure)
+                account.gate.failed(reply.failure)
             case Meaning.NOT_PROCESSED:
                 account.gate.pause(reply.retry_after if reply.retry_after is not None else self._entropy.jitter(0.2))
             case Meaning.LOGIN:
-                account.unauthorized(token, submission.id)
+                account.unauthorized(ticket, submission.id)
             case Meaning.HOLD_PARTICIPANT:
                 account.hold(result.note)
             case Meaning.HOLD_ENDPOINT:
                 account.hold_endpoint(submission.kind, result.note)
             case Meaning.TRANSACTION | Meaning.DECLINED:
-                account.accepted(submission.id)
+                account.accepted()
             case Meaning.UNCLEAR:
                 pass
 

@@ -1,0 +1,286 @@
+"""The example configuration with everything around it on loopback: each test opens a World and tells one story."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import secrets
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from adapters.modbus.simulator import ModbusSite, payload_of
+from gateway.app import Gateway, MessageStory, adapters, gateway, open_reader
+from gateway.cli.keys import generate_keys
+from gateway.core.message import Message
+from gateway.core.transaction import State
+from gateway.ports import MessageFilter
+from gateway.settings.configuration import Configuration, load
+from gateway.settings.secrets import secret_path
+from gateway.simulator import Redelivery, SimulatedSmp
+from gateway.simulator.ledger import Ledger
+from gateway.telemetry import Telemetry
+from tests.system.front import Front
+
+T = TypeVar("T")
+
+HANG_GUARD_S = 45.0  # no assertion: far beyond what any story takes
+EXAMPLE = Path(__file__).parents[2] / "config"
+SITES = ("hams-bess", "solent-bess", "trent-chp")
+OWNERS = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}
+MPANS = {"hams-bess": "2000000000200", "solent-bess": "2000000000210", "trent-chp": "1100000000114"}
+_LIVE = """
+  live:
+    profile: profiles/smp-v1.yaml
+    base_url: "${LIVE_SMP_URL:-https://smp.example/live}"
+    ca: file:live/pki/smp-ca.pem
+    callback_keys: file:live/pki/smp.jwks.json
+"""
+
+
+async def until(probe: Callable[[], Awaitable[T | None]]) -> T:
+    """Look until there is something to see."""
+    async with asyncio.timeout(HANG_GUARD_S):
+        while not (found := await probe()):  # noqa: ASYNC110 - what is waited for is on disk or on another machine
+            await asyncio.sleep(0.005)
+    return found
+
+
+async def holds(condition: Callable[[], object]) -> None:
+    """Look until this is true."""
+
+    async def probe() -> bool:
+        return bool(condition())
+
+    await until(probe)
+
+
+@dataclass
+class World:
+    """Everything around the gateway, and the gateway itself when a story opens it."""
+
+    folder: Path
+    state: Path
+    configuration: Configuration
+    environ: Mapping[str, str]
+    smps: Mapping[str, SimulatedSmp]
+    fronts: Mapping[str, Front]
+    plants: Mapping[str, ModbusSite]
+    log: io.StringIO = field(default_factory=io.StringIO)
+
+    @property
+    def smp(self) -> SimulatedSmp:
+        return self.smps["test"]
+
+    @property
+    def front(self) -> Front:
+        return self.fronts["test"]
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncIterator[Running]:
+        """Open the gateway; opening it again is a restart on the same state."""
+        telemetry = Telemetry(stream=self.log)
+        async with gateway(self.configuration, environ=self.environ, telemetry=telemetry) as running:
+            yield Running(self, running, telemetry)
+
+    def events(self, name: str, **fields: object) -> list[dict[str, Any]]:
+        """What the log tells of one kind, of every gateway of this world."""
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [e for e in lines if e["event"] == name and all(e.get(key) == value for key, value in fields.items())]
+
+    async def ask(
+        self, site: str, name: str, *, mpan: str | None = None, kind: int = 1, sequence: int | None = None
+    ) -> int:
+        """Raise a request for one asset at a plant; returns its sequence."""
+        config, plant = self.configuration.sites[site], self.plants[site]
+        (box,) = config.mailboxes.values()
+        values = {
+            "asset_name": name,
+            "mpan": MPANS[site] if mpan is None else mpan,
+            "export_limit": Decimal(1),
+            "import_limit": Decimal(1),
+        }
+        present = {point: value for point, value in values.items() if point in config.points}
+        payload = payload_of(config.connections[box.connection].config, box, present)
+        return await plant.request(kind, payload, sequence=sequence)
+
+    def effects(self, environment: str = "test") -> list[str]:
+        """Every asset that exists at the SMP, in the order of its creation."""
+        return [name for entry in Ledger.read(self.smps[environment].ledger.path) for name in entry.effects]
+
+    def story(self, message_id: str) -> MessageStory:
+        """Everything that the journal knows of a message."""
+        with open_reader(self.configuration.journal) as reader:
+            story = reader.story(message_id)
+        assert story is not None
+        return story
+
+
+@dataclass
+class Running:
+    """A gateway that runs in this world."""
+
+    world: World
+    gateway: Gateway
+    telemetry: Telemetry
+
+    async def messages(self, site: str | None = None) -> Sequence[Message]:
+        """Oldest first."""
+        return list(reversed(await self.gateway.journal.history(MessageFilter(site=site, limit=1000))))
+
+    async def reaches(self, site: str, *states: State, number: int = 0, message: str | None = None) -> Message:
+        """Wait until the site's message of this number (from 0) is in one of these states."""
+
+        async def probe() -> Message | None:
+            found = [m for m in await self.messages(site) if message in {None, m.lane.message}]
+            return found[number] if len(found) > number and found[number].state in states else None
+
+        return await until(probe)
+
+    async def relayed(self) -> None:
+        """Wait until nothing is left to be written to any site."""
+
+        async def probe() -> bool:
+            return (await self.gateway.journal.depth()).relays == 0
+
+        await until(probe)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Ask the health listener."""
+        url = f"http://127.0.0.1:{self.gateway.health_port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        status, body = await self.get("/readyz")
+        return status, json.loads(body)
+
+    async def call_back(
+        self, participant: str, body: bytes, signature: str | None, **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        """POST bytes to the callback listener, as whoever finds it may."""
+        trust = ssl.create_default_context(cafile=self.world.state / "pki" / "host-ca.pem")
+        url = f"https://127.0.0.1:{self.gateway.callback_port}/smp/v1/callbacks/{participant}"
+        sent = {"Content-Type": "application/json", **headers}
+        if signature is not None:
+            sent["X-JWS-Signature"] = signature
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session,
+            session.post(url, data=body, headers=sent) as answer,
+        ):
+            return answer.status, await answer.json()
+
+
+@asynccontextmanager
+async def world(
+    folder: Path,
+    *,
+    timings: Mapping[str, str] | None = None,
+    profile: Callable[[str], str] = lambda text: text,
+    live: Sequence[str] = (),
+    processing_delay_s: float = 0.0,
+    token_life_s: int = 1800,
+    smp_up: bool = True,
+) -> AsyncIterator[World]:
+    """Start the SMP with its front, and the plants. ``timings`` replace the profile's; ``live`` moves participants."""
+    config, state = folder / "config", folder / "state"
+    shutil.copytree(EXAMPLE, config)
+    state.mkdir()
+    path = config / "profiles" / "smp-v1.yaml"
+    path.write_text(profile(_timed(path.read_text("utf-8"), timings or {})), "utf-8")
+    for participant in live:
+        path = config / "participants" / f"{participant}.yaml"
+        path.write_text(path.read_text("utf-8").replace("environment: test", "environment: live"), "utf-8")
+    if live:
+        path = config / "gateway.yaml"
+        path.write_text(path.read_text("utf-8").replace("\ncallbacks:", _LIVE + "\ncallbacks:", 1), "utf-8")
+    environments = ("test", "live") if live else ("test",)
+    environ, front_ports = _environ(environments)
+    configuration = load(config / "gateway.yaml", adapters=adapters(), state=state, environ=environ)
+    _write_passwords(configuration)
+    generate_keys(configuration, practice=True, environ=environ)
+    async with AsyncExitStack() as stack:
+        smps, fronts = {}, {}
+        for name in environments:
+            home = state if name == "test" else _live_home(state)
+            smps[name] = SimulatedSmp(
+                profile_path=config / "profiles" / "smp-v1.yaml",
+                state=home,
+                callback_url=environ["PUBLIC_URL"],
+                callback_ca=state / "pki" / "host-ca.pem",
+                processing_delay_s=processing_delay_s,
+                also_known_as=(f"https://127.0.0.1:{front_ports[name]}",),
+                token_life_s=token_life_s,
+                redelivery=Redelivery(first_s=0.02, longest_s=0.1, tries=10_000),
+            )
+            await stack.enter_async_context(smps[name])
+            fronts[name] = Front(smps[name], front_ports[name])
+            if smp_up:
+                await fronts[name].open()
+            stack.push_async_callback(fronts[name].close)
+        plants = {site: await stack.enter_async_context(_plant(configuration, site, environ)) for site in SITES}
+        yield World(config, state, configuration, environ, smps, fronts, plants)
+
+
+def _timed(text: str, timings: Mapping[str, str]) -> str:
+    for name, value in timings.items():
+        text, count = re.subn(rf"^  {name}: .*$", f"  {name}: {value}", text, flags=re.MULTILINE)
+        assert count == 1, name
+    return text
+
+
+def _environ(environments: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
+    callbacks, health, *rest = free_ports(2 + len(environments) + len(SITES))
+    fronts = dict(zip(environments, rest, strict=False))
+    environ = {
+        "CALLBACK_LISTEN": f"127.0.0.1:{callbacks}",
+        "PUBLIC_URL": f"https://127.0.0.1:{callbacks}",
+        "HEALTH_LISTEN": f"127.0.0.1:{health}",
+        "POLL": "20ms",
+        "SMP_URL": f"https://127.0.0.1:{fronts['test']}",
+        "LIVE_SMP_URL": f"https://127.0.0.1:{fronts.get('live', 1)}",
+    }
+    for site, port in zip(SITES, rest[len(environments) :], strict=True):
+        name = site.upper().replace("-", "_")
+        environ |= {f"{name}_HOST": "127.0.0.1", f"{name}_PORT": str(port)}
+    return environ, fronts
+
+
+def _plant(configuration: Configuration, site: str, environ: Mapping[str, str]) -> ModbusSite:
+    (box,) = configuration.sites[site].mailboxes.values()
+    return ModbusSite(box, port=int(environ[f"{site.upper().replace('-', '_')}_PORT"]))
+
+
+def _write_passwords(configuration: Configuration) -> None:
+    for participant in configuration.participants.values():
+        path = secret_path(participant.password, environ={})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_urlsafe(24), encoding="utf-8")
+
+
+def _live_home(state: Path) -> Path:
+    """The live SMP's own folder: other keys, another ledger, the same participants."""
+    home = state / "live"
+    (home / "pki").mkdir(parents=True)
+    shutil.copytree(state / "secrets", home / "secrets")
+    shutil.copy(state / "pki" / "participants.jwks.json", home / "pki")
+    return home
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now; taken together, so that they differ."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
