@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -132,7 +133,9 @@ class Telemetry:
 def _logger(stream: TextIO, *, console: bool, level: str) -> structlog.typing.FilteringBoundLogger:
     """Write JSON lines, or coloured lines for people, without any global configuration."""
     render: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if console
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(stream),
@@ -142,5 +145,10 @@ def _logger(stream: TextIO, *, console: bool, level: str) -> structlog.typing.Fi
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-    )
+    ).bind()  # bound once: the lazy logger would assemble itself at each line
     return logger
+
+
+def _json(fields: Mapping[str, object], **_: object) -> str:
+    """One line; what JSON has no form for is written as its text."""
+    return orjson.dumps(fields, default=str).decode()
