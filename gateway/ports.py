@@ -82,10 +82,15 @@ class MailboxStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointWrite:
-    """Write an engineering value to a point with ``access: write``."""
+    """Write an engineering value to a point with ``access: write``.
+
+    With ``fit`` a text is for people and is made to fit (core.point.fit_text); everything else is refused when
+    the point cannot hold it.
+    """
 
     point: str
     value: Value
+    fit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

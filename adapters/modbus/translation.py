@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType, Table
-from gateway.core.point import PointSpec, Quality, Reading, Value, number_reading, raw_of
+from gateway.core.point import PointSpec, Quality, Reading, Value, fit_text, number_reading, raw_of
 from gateway.ports import ConnectionConfig
 
 _INTEGERS = {
@@ -126,6 +126,13 @@ def write_point(point: Point, value: Value) -> list[int]:
     if reading.quality is not Quality.GOOD:
         raise ValueError(reading.detail)
     return _registers(point, _write_number(kind, raw, value))
+
+
+def fitted(point: Point, value: Value) -> Value:
+    """A text for people as a string point can hold it; any other value as it is."""
+    if isinstance(value, str) and point.place.kind is PointType.STRING:
+        return fit_text(value, 2 * point.place.size)
+    return value
 
 
 def _write_number(kind: PointType, raw: Decimal, value: Decimal) -> bytes:

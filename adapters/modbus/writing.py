@@ -18,7 +18,7 @@ from itertools import groupby
 from adapters.modbus.blocks import REGISTERS_PER_READ
 from adapters.modbus.config import Table
 from adapters.modbus.line import DeviceRefusal, Line
-from adapters.modbus.translation import Point, write_point
+from adapters.modbus.translation import Point, fitted, write_point
 from gateway.core.mailbox import HOST_BLOCK, SEQUENCES, MailboxSpec, Role, text_registers
 from gateway.core.point import Access
 from gateway.errors import LinkLost, PointRejected
@@ -48,6 +48,7 @@ class Writer:
         self._line = line
         self._points = points
         self._mailboxes = mailboxes
+        self._beats: dict[str, RoleWrite] = {}  # the heartbeat that each mailbox was given last
 
     async def write(self, steps: Sequence[Write]) -> None:
         """Make the steps in order, a row of roles of one mailbox as one step.
@@ -58,12 +59,21 @@ class Writer:
         """
         for mailbox, group in groupby(steps, key=lambda step: step.mailbox if isinstance(step, RoleWrite) else None):
             if mailbox is not None:
-                roles = [step for step in group if isinstance(step, RoleWrite)]
+                roles = self._bridged(mailbox, [step for step in group if isinstance(step, RoleWrite)])
                 await self._deliver(mailbox, role_runs(mailbox, self._mailboxes.get(mailbox), roles))
                 continue
             for step in group:
                 if isinstance(step, PointWrite):
                     await self._deliver(step.point, [point_run(self._points.get(step.point), step)])
+
+    def _bridged(self, mailbox: str, steps: list[RoleWrite]) -> list[RoleWrite]:
+        """Add the heartbeat as it stands where it lies between what is written, so that one request carries it all."""
+        roles = {step.role: step for step in steps}
+        if Role.HEARTBEAT in roles:
+            self._beats[mailbox] = roles[Role.HEARTBEAT]
+        elif mailbox in self._beats and {Role.ERROR_COUNT, Role.TEXT} <= roles.keys():
+            return [*steps, self._beats[mailbox]]
+        return steps
 
     async def _deliver(self, name: str, runs: Sequence[Run]) -> None:
         reason = ""
@@ -105,7 +115,7 @@ def point_run(point: Point | None, step: PointWrite) -> Run:
     if point.table not in (Table.HOLDING, Table.COIL):
         raise PointRejected(step.point, f"{point.place.address} cannot be written: Modbus only reads {point.table}")
     try:
-        cells = write_point(point, step.value)
+        cells = write_point(point, fitted(point, step.value) if step.fit else step.value)
     except ValueError as error:
         raise PointRejected(step.point, str(error)) from error
     return Run(table=point.table, address=point.place.address.register, cells=tuple(cells))

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.core.message import MailboxPosition, Message
+from gateway.core.point import fit_text
 from gateway.core.relay import Relay
 from gateway.core.transaction import State
 
@@ -357,11 +358,7 @@ def state_code(state: State) -> int:
 
 def result_text(message: Message) -> str:
     """The first error of a message as the TEXT registers show it: ASCII, at most 64 characters, cut with ``...``."""
-    if not message.problems:
-        return ""
-    text = str(message.problems[0]).encode("ascii", "replace").decode("ascii")
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= TEXT_CHARACTERS else f"{text[: TEXT_CHARACTERS - 3]}..."
+    return fit_text(str(message.problems[0]), TEXT_CHARACTERS) if message.problems else ""
 
 
 def text_registers(text: str) -> list[int]:

@@ -99,6 +99,12 @@ def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
     return Reading(point=spec.name, value=value, at=at)
 
 
+def fit_text(text: str, room: int) -> str:
+    """Make a sentence for people fit a place for ``room`` ASCII characters: others become ``?``, the end ``...``."""
+    plain = "".join(character if character.isascii() and character.isprintable() else "?" for character in text)
+    return plain if len(plain) <= room else f"{plain[: max(room - 3, 0)]}..."[:room]
+
+
 def _exponent(number: Decimal) -> int:
     exponent = number.as_tuple().exponent
     return exponent if isinstance(exponent, int) else 0

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from gateway.core.point import Value
 from gateway.core.transaction import State
-
-if TYPE_CHECKING:  # a message carries the rules of its relays, so the two modules know each other's types
-    from gateway.core.message import Message
 
 # What a mailbox's result block publishes; `awaiting` only where the site asked for progress.
 MAILBOX_STATES = frozenset(
@@ -89,40 +83,3 @@ def rule_from_json(data: Mapping[str, object]) -> RelayRule:
         sequence=sequence,
         write=write,
     )
-
-
-def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
-    """What a rule's ``write`` puts into which point, in the order of the YAML.
-
-    A ``{"field": path}`` that the message does not have (no error, no id) writes nothing.
-    """
-    values = ((point, _value(source, relay, message)) for point, source in relay.rule.write.items())
-    return [(point, value) for point, value in values if value is not None]
-
-
-def _value(source: object, relay: Relay, message: Message) -> Value | None:
-    found = _field(str(source["field"]), relay, message) if isinstance(source, Mapping) else source
-    if isinstance(found, bool | str | Decimal):
-        return found
-    return Decimal(str(found)) if isinstance(found, int | float) else None
-
-
-def _field(path: str, relay: Relay, message: Message) -> object:
-    """Follow a dotted path such as ``errors.0.message``; None where it leads nowhere."""
-    node: object = {
-        "state": relay.event.value,
-        "transactionId": message.transaction_id,
-        "errors": [
-            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
-            for p in message.problems
-        ],
-        "results": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
-    }
-    for step in path.split("."):
-        if isinstance(node, Mapping):
-            node = node.get(step)
-        elif isinstance(node, list) and step.isdigit() and int(step) < len(node):
-            node = node[int(step)]
-        else:
-            return None
-    return node

@@ -14,7 +14,8 @@ import asyncio
 
 from gateway.core import mailbox
 from gateway.core.message import Hop, Message
-from gateway.core.relay import Relay, point_writes
+from gateway.core.relay import Relay
+from gateway.core.relay_values import point_writes
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.uplink import Services
@@ -68,7 +69,7 @@ class Relayer:
         """The writes of one relay, once the site may take them."""
         box = self._site.mailboxes.get(relay.rule.mailbox or "")
         if box is None:
-            return [PointWrite(point=point, value=value) for point, value in point_writes(relay, message)]
+            return [PointWrite(point=point, value=value, fit=True) for point, value in point_writes(relay, message)]
         await self._consumed(box.name, latest=box.latest, repeated=relay.result_seq)
         if relay.result_seq is None and relay.event is not State.AWAITING:
             relay = await self._services.journal.number_relay(relay.id, self._status[box.name].result_seq)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from adapters.modbus.simulator import Access
-from gateway.core.mailbox import Role
+from gateway.core.mailbox import Role, register_bytes
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Committed, PointWrite, Receipt, RoleWrite, Write
 from tests.adapters.modbus.rig import Rig
@@ -39,6 +39,23 @@ async def test_a_result_is_three_writes_and_one_read(rig: Rig) -> None:
     shown = rig.site.showing()
     assert (shown.for_sequence, shown.state, shown.error_count, shown.result_seq) == (7, 3, 2, 5)
     assert shown.text == "row 17 id: check digit"
+
+
+async def test_a_result_between_heartbeats_is_one_request_less(rig: Rig) -> None:
+    """The heartbeat lies in the middle of the block: written again as it stands, it saves a round trip."""
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        await session.write(roles(heartbeat=41))
+        rig.site.log.clear()
+        await session.write(RESULT)
+    assert writes(rig) == [(16, 1202, 36), (16, 1201, 1)]
+    assert rig.site.registers(1205) == [41]
+
+
+async def test_a_text_for_people_is_cut_to_fit_its_point(rig: Rig) -> None:
+    """An error's sentence may be longer than the plant's display, and hold letters that it has not."""
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        await session.write([PointWrite(point="smp_text", value="dégâts " + "x" * 99, fit=True)])
+    assert register_bytes(rig.site.registers(1310, 32)) == b"d?g?ts " + b"x" * 54 + b"..."
 
 
 async def test_result_seq_is_last_whatever_the_order_of_the_steps(rig: Rig) -> None:

@@ -1,0 +1,47 @@
+"""What a relay's rule puts into a site's points: constants, or values taken from the message by a dotted path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from gateway.core.message import Message
+from gateway.core.point import Value
+from gateway.core.relay import Relay
+
+
+def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
+    """What a rule's ``write`` puts into which point, in the order of the YAML.
+
+    A ``{"field": path}`` that the message does not have (no error, no id) writes nothing.
+    """
+    values = ((point, _value(source, relay, message)) for point, source in relay.rule.write.items())
+    return [(point, value) for point, value in values if value is not None]
+
+
+def _value(source: object, relay: Relay, message: Message) -> Value | None:
+    found = _field(str(source["field"]), relay, message) if isinstance(source, Mapping) else source
+    if isinstance(found, bool | str | Decimal):
+        return found
+    return Decimal(str(found)) if isinstance(found, int | float) else None
+
+
+def _field(path: str, relay: Relay, message: Message) -> object:
+    """Follow a dotted path such as ``errors.0.message``; None where it leads nowhere."""
+    node: object = {
+        "state": relay.event.value,
+        "transactionId": message.transaction_id,
+        "errors": [
+            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
+            for p in message.problems
+        ],
+        "results": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
+    }
+    for step in path.split("."):
+        if isinstance(node, Mapping):
+            node = node.get(step)
+        elif isinstance(node, list) and step.isdigit() and int(step) < len(node):
+            node = node[int(step)]
+        else:
+            return None
+    return node
