@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from gateway.core.callback import Callback
@@ -86,7 +86,7 @@ def _match(reading: Reading, evidence: Evidence, callback: Callback | None) -> _
     if callback is None:
         return _Match()
     named = _named(reading, evidence, callback.submission_id)
-    known = _of_transaction(reading, evidence, callback.transaction_id)
+    known = _of_transaction(reading, evidence, callback.transaction_id, besides={each.id for each in named})
     found = {each.id: each for each in (*named, *known)}
     submissions = tuple(found.values())
     if not submissions:
@@ -111,7 +111,10 @@ def _named(reading: Reading, evidence: Evidence, submission_id: str | None) -> l
     return [submission] if own else []
 
 
-def _of_transaction(reading: Reading, evidence: Evidence, transaction_id: str | None) -> list[Submission]:
+def _of_transaction(
+    reading: Reading, evidence: Evidence, transaction_id: str | None, *, besides: Set[str]
+) -> list[Submission]:
+    """The submissions with this transaction id that are not at hand already."""
     if transaction_id is None:
         return []
     found = reading.all(
@@ -120,7 +123,7 @@ def _of_transaction(reading: Reading, evidence: Evidence, transaction_id: str | 
         environment=evidence.environment,
         participant=evidence.participant,
     )
-    return [each for (ident,) in found for each in _named(reading, evidence, ident)]
+    return [each for (ident,) in found if ident not in besides for each in _named(reading, evidence, ident)]
 
 
 def _contradicts(submission: Submission, submission_id: str | None, transaction_id: str | None) -> bool:
