@@ -12,7 +12,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from gateway.core.callback import Callback
@@ -112,7 +113,7 @@ def _named(reading: Reading, evidence: Evidence, submission_id: str | None) -> l
 
 
 def _of_transaction(
-    reading: Reading, evidence: Evidence, transaction_id: str | None, *, besides: Set[str]
+    reading: Reading, evidence: Evidence, transaction_id: str | None, *, besides: AbstractSet[str]
 ) -> list[Submission]:
     """The submissions with this transaction id that are not at hand already."""
     if transaction_id is None:
