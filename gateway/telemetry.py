@@ -48,6 +48,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "site_recovered": EventSpec("info", ("site",)),
     "point_read_failed": EventSpec("warning", ("site", "connection")),
     "point_read_recovered": EventSpec("info", ("site", "connection")),
+    "heartbeat_failed": EventSpec("warning", ("site", "connection")),
+    "heartbeat_recovered": EventSpec("info", ("site", "connection")),
     "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),
     # messages
     "message_accepted": EventSpec("info", ("site", "message")),

@@ -94,7 +94,7 @@ class Account:
 
     def can_send(self, kind: Kind) -> bool:
         """Whether a submission of this kind could leave right now without waiting for anything."""
-        return self.ticket is not None and self.gate.open and not self._endpoint_pause(kind)
+        return self.gate.open and self._at_hand(kind)
 
     async def ready(self, kind: Kind) -> None:
         """Wait until a submission of this kind may leave, and count it at the gate."""
@@ -105,7 +105,7 @@ class Account:
                 await self._fresh.wait()
             else:
                 await self.gate.passed()
-                if self.ticket is not None and not self._endpoint_pause(kind):
+                if self._at_hand(kind):
                     return
 
     def attempt(self, number: int) -> Attempt:
@@ -214,6 +214,10 @@ class Account:
         self._ticket = None
         self._fresh.clear()
         self._renew.set()
+
+    def _at_hand(self, kind: Kind) -> bool:
+        """Whether the SMP would take a submission of this kind from us, as far as we know."""
+        return self.ticket is not None and not self._endpoint_pause(kind)
 
     def _endpoint_pause(self, kind: Kind) -> float:
         """Seconds until a held endpoint is tried again, or 0."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from gateway.core.mailbox import Role
 from gateway.core.point import Reading
-from gateway.errors import LinkLost
+from gateway.errors import LinkLost, PointRejected
 from gateway.flow.relay import Relayer
 from gateway.flow.uplink import Services, Uplink
 from gateway.ports import Adapter, Entropy, MailboxStatus, Request, RoleWrite, Session
 from gateway.settings.configuration import SiteConfig
+
+News = Reading | Request | MailboxStatus
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 30.0
@@ -43,15 +46,16 @@ class Link:
 
     async def run(self) -> None:
         """Keep the connection until cancelled."""
-        pause = _FIRST_PAUSE_S
         told = False
+        pause = _FIRST_PAUSE_S
         while True:
             lost = ""
             try:
                 async with self._adapter.connect() as session:
+                    first = await session.read()  # a site that takes connections and never answers is not there
                     self._told_up()
                     pause, told = _FIRST_PAUSE_S, False
-                    await self._serve(session)
+                    await self._serve(session, first)
             except* LinkLost as group:
                 lost = str(group.exceptions[0])
             finally:
@@ -68,18 +72,19 @@ class Link:
         self.up = True
         self._services.telemetry.emit("site_connected", site=self._site.site, connection=self.connection)
 
-    async def _serve(self, session: Session) -> None:
+    async def _serve(self, session: Session, first: Sequence[News]) -> None:
+        """Read, relay and beat; nothing is written before the first reading."""
         relayer = Relayer(self._site, self.connection, self._services)
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(session, relayer), name=f"read {name}")
+            group.create_task(self._read(session, relayer, first), name=f"read {name}")
             group.create_task(relayer.run(session), name=f"relay {name}")
             if self._boxes:
                 group.create_task(self._beat(session), name=f"heartbeat {name}")
 
-    async def _read(self, session: Session, relayer: Relayer) -> None:
+    async def _read(self, session: Session, relayer: Relayer, news: Sequence[News]) -> None:
         while True:
-            for item in await session.read():
+            for item in news:
                 match item:
                     case Request():
                         await self._uplink.request(session, item, self._readings)
@@ -89,11 +94,26 @@ class Link:
                     case Reading():
                         self._readings[item.point] = item
                         await self._uplink.reading(item, self._readings)
+            news = await session.read()
 
     async def _beat(self, session: Session) -> None:
-        """Count up each mailbox's heartbeat, so that the site's alarms can watch the gateway."""
+        """Count up each mailbox's heartbeat, so that the site's alarms can watch the gateway.
+
+        A site that refuses it is told of once, and served all the same.
+        """
         count = 0
+        refused = False
+        labels = {"site": self._site.site, "connection": self.connection}
         while True:
             count = (count + 1) % 65536
-            await session.write([RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes])
+            try:
+                await session.write([RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes])
+            except PointRejected as rejected:
+                if not refused:
+                    self._services.telemetry.emit("heartbeat_failed", **labels, reason=str(rejected))
+                refused = True
+            else:
+                if refused:
+                    self._services.telemetry.emit("heartbeat_recovered", **labels)
+                refused = False
             await asyncio.sleep(_HEARTBEAT_S)

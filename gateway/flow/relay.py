@@ -31,13 +31,15 @@ class Relayer:
         self._connection = connection
         self._services = services
         self._status: dict[str, MailboxStatus] = {}
-        self._written: dict[str, int] = {}
+        self._written: dict[str, tuple[int, int]] = {}  # mailbox -> (result sequence it holds, since when)
         self._moved = asyncio.Event()  # set whenever a mailbox showed something new
 
     def observe(self, status: MailboxStatus) -> None:
         """Learn what a mailbox shows: the result sequence it holds and the one it has consumed."""
         self._status[status.mailbox] = status
-        self._written.setdefault(status.mailbox, status.result_seq)
+        held, since = self._written.setdefault(status.mailbox, (status.result_seq, status.at))
+        if held and status.result_seq == 0 and status.at > since:  # the site lost its memory, and the result with it
+            self._written[status.mailbox] = (0, status.at)
         self._moved.set()
 
     async def run(self, session: Session) -> None:
@@ -52,7 +54,7 @@ class Relayer:
                 await self._deliver(session, *due)
 
     async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
-        steps = await self._steps(relay, message)
+        relay, steps = await self._steps(relay, message)
         started = self._services.clock.now()
         problem = None
         try:
@@ -60,22 +62,23 @@ class Relayer:
         except PointRejected as rejected:
             problem = str(rejected)
         now = self._services.clock.now()
+        if problem is None and relay.rule.mailbox is not None and relay.result_seq is not None:
+            self._written[relay.rule.mailbox] = (relay.result_seq, now)
         final = problem is None and relay.event in TERMINAL  # the hops tell when the site knew the end
         hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if final else {}
         await self._services.journal.relayed(relay.id, hops, problem)
         self._tell(relay, message, now, problem)
 
-    async def _steps(self, relay: Relay, message: Message) -> list[Write]:
-        """The writes of one relay, once the site may take them."""
+    async def _steps(self, relay: Relay, message: Message) -> tuple[Relay, list[Write]]:
+        """The writes of one relay, once the site may take them, and the relay with its result sequence."""
         box = self._site.mailboxes.get(relay.rule.mailbox or "")
         if box is None:
-            return [PointWrite(point=point, value=value, fit=True) for point, value in point_writes(relay, message)]
+            values = point_writes(relay, message)
+            return relay, [PointWrite(point=point, value=value, fit=True) for point, value in values]
         await self._consumed(box.name, latest=box.latest, repeated=relay.result_seq)
         if relay.result_seq is None and relay.event is not State.AWAITING:
             relay = await self._services.journal.number_relay(relay.id, self._status[box.name].result_seq)
-        if relay.result_seq is not None:
-            self._written[box.name] = relay.result_seq
-        return [
+        return relay, [
             RoleWrite(mailbox=box.name, role=role, value=value)
             for role, value in mailbox.result_writes(box, relay, message)
         ]
@@ -86,7 +89,7 @@ class Relayer:
             self._moved.clear()
             status = self._status.get(box)
             if status is not None:
-                last = self._written[box]
+                last, _ = self._written[box]
                 if latest or last in {0, repeated, status.result_acknowledged}:
                     return
             await self._moved.wait()

@@ -23,6 +23,7 @@ from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.app import Gateway, MessageStory, adapters, gateway, open_reader
 from gateway.cli.keys import generate_keys
 from gateway.core.message import Message
+from gateway.core.point import Value
 from gateway.core.transaction import State
 from gateway.ports import MessageFilter
 from gateway.settings.configuration import Configuration, load
@@ -34,7 +35,7 @@ from tests.system.front import Front
 
 T = TypeVar("T")
 
-HANG_GUARD_S = 45.0  # no assertion: far beyond what any story takes
+HANG_GUARD_S = 8.0  # no assertion: far beyond what any story takes
 EXAMPLE = Path(__file__).parents[2] / "config"
 SITES = ("hams-bess", "solent-bess", "trent-chp")
 OWNERS = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}
@@ -104,7 +105,7 @@ class World:
         """Raise a request for one asset at a plant; returns its sequence."""
         config, plant = self.configuration.sites[site], self.plants[site]
         (box,) = config.mailboxes.values()
-        values = {
+        values: dict[str, Value] = {
             "asset_name": name,
             "mpan": MPANS[site] if mpan is None else mpan,
             "export_limit": Decimal(1),
@@ -229,7 +230,8 @@ async def world(
                 await fronts[name].open()
             stack.push_async_callback(fronts[name].close)
         plants = {site: await stack.enter_async_context(_plant(configuration, site, environ)) for site in SITES}
-        yield World(config, state, configuration, environ, smps, fronts, plants)
+        async with asyncio.timeout(2 * HANG_GUARD_S):
+            yield World(config, state, configuration, environ, smps, fronts, plants)
 
 
 def _timed(text: str, timings: Mapping[str, str]) -> str:
