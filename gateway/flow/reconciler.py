@@ -20,7 +20,7 @@ from gateway.ports import Changed, Clock, Entropy, Journal
 from gateway.telemetry import Telemetry
 
 _AT_ONCE = 8  # status calls under way at the same time, so that a backlog of doubts cannot crowd out fresh messages
-_LONGEST_SLEEP_S = 5.0  # also bounds how late a not-after is noticed
+_LONGEST_SLEEP_S = 1.0  # bounds how late a not-after, or a first poll made due meanwhile, is noticed
 
 
 class Reconciler:
@@ -117,7 +117,7 @@ class Reconciler:
             account.gate.failed(reply.failure)
             return None
         account.gate.reached()
-        finding = answer.read_status(account.profile, reply.status, reply.body)
+        finding = _own(submission, answer.read_status(account.profile, reply.status, reply.body))
         if finding.kind is FindingKind.LOGIN:
             account.unauthorized(ticket)
         if reply.retry_after is not None:
@@ -149,3 +149,12 @@ class Reconciler:
                 "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
             )
         self._signals.changed(changed)
+
+
+def _own(submission: Submission, finding: StatusFinding) -> StatusFinding:
+    """Believe a finding only where the ids that it names are this submission's."""
+    ours = (submission.transaction_id, submission.id)
+    theirs = (finding.transaction_id, finding.submission_id)
+    if all(None in pair or pair[0] == pair[1] for pair in zip(ours, theirs, strict=True)):
+        return finding
+    return StatusFinding(kind=FindingKind.UNREADABLE, note="the SMP's answer is about another transaction")

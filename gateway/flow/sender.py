@@ -21,7 +21,7 @@ from gateway.core.answer import Meaning
 from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import doubt_pause, poll_pause
 from gateway.core.transaction import Event, State
-from gateway.errors import JournalFull
+from gateway.errors import JournalFull, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
 from gateway.flow.signals import Signals
 from gateway.ports import Appended, Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
@@ -149,7 +149,18 @@ class Sender:
         if found is None:
             return None
         message, earlier = found
-        return await self._journal.take(message.id, self._prepare(lane, account, message, earlier))
+        try:
+            outgoing = self._prepare(lane, account, message, earlier)
+        except (SubmissionRefused, StrictJsonError) as error:  # the profile was changed since the acceptance
+            self._telemetry.emit(
+                "submission_failed",
+                environment=lane.environment,
+                code="not_expressible",
+                message=message.id,
+                reason=str(error),
+            )
+            return None
+        return await self._journal.take(message.id, outgoing)
 
     def _prepare(self, lane: Lane, account: Account, message: Message, earlier: Submission | None) -> Outgoing:
         if earlier is not None:

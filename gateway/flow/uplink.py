@@ -123,9 +123,10 @@ class Uplink:
         if spec.name not in self._references:
             self._references[spec.name] = await self._services.journal.reference(lane)
         news = observe(trigger, self._references[spec.name], reading)
+        if news is None:
+            return
+        del self._references[spec.name]  # cancelled in the commit, only the journal knows whether it moved
         match news:
-            case None:
-                return
             case Baseline():
                 await self._services.journal.set_reference(lane, news.reference)
             case Fire():
@@ -150,6 +151,7 @@ class Uplink:
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
         made, content = self._draft(request, position, others)
+        del self._positions[request.mailbox]  # cancelled in the commit, only the journal knows whether it moved
         try:
             appended = await self._commit(made, content)
         except JournalFull:
@@ -157,8 +159,7 @@ class Uplink:
             await session.confirm(request.receipt, Busy())
             return
         if appended.existed and not appended.same:
-            del self._positions[request.mailbox]  # ours was out of date; judged against the journal's it will be known
-            await session.confirm(request.receipt, Busy())
+            await session.confirm(request.receipt, Busy())  # judged against the journal's position it will be known
             return
         self._positions[request.mailbox] = position
         outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
@@ -198,9 +199,10 @@ class Uplink:
     async def _commit(self, made: Draft, content: Mapping[str, object]) -> Appended:
         outgoing: Outgoing | None = None
         participant = self._site.participant
-        if not made.problems and self._services.sender.can_send(participant, made.kind):
+        if not made.problems:
             try:
-                outgoing = self._services.sender.outgoing(participant, made.kind, content)
+                prepared = self._services.sender.outgoing(participant, made.kind, content)
+                outgoing = prepared if self._services.sender.can_send(participant, made.kind) else None
             except SubmissionRefused as refused:
                 made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
         appended = await self._services.sender.append(made, outgoing)

@@ -188,7 +188,7 @@ async def test_a_result_written_again_after_a_crash_has_its_number(tmp_path: Pat
 
 
 async def test_the_next_result_waits_for_the_last_ones_consumption(tmp_path: Path) -> None:
-    """Two verdicts are there, the plant has read none: it keeps the first until RESULT_ACK_SEQ, then sees the second."""
+    """Two verdicts are there, the plant has read none: the first stands until RESULT_ACK_SEQ, then comes the second."""
     async with world(tmp_path) as here, here.gateway() as running:
         plant = here.plants["hams-bess"]
         await here.ask("hams-bess", "HAMS 1")

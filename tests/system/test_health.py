@@ -1,0 +1,48 @@
+"""What supervisors, Prometheus and the log are told, and what they are never told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gateway.core.transaction import State
+from tests.system.rig import holds, world
+
+
+async def test_liveness_readiness_and_metrics(tmp_path: Path) -> None:
+    """`/livez` and `/readyz` are 200 with their bodies; `/metrics` counts messages, hops and callbacks."""
+    async with world(tmp_path) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 1")
+        await running.reaches("hams-bess", State.COMPLETED)
+        await running.relayed()
+        await holds(lambda: len(here.events("site_connected")) == 3)
+        assert await running.get("/livez") == (200, '{"status":"alive"}')
+        assert await running.ready() == (200, {"status": "ready", "reasons": [], "degraded": []})
+        status, metrics = await running.get("/metrics")
+    assert status == 200
+    lines = set(metrics.splitlines())
+    assert 'smp_gateway_messages{state="completed"} 1.0' in lines
+    assert "smp_gateway_relays_pending 0.0" in lines
+    assert 'smp_gateway_callback_received_total{disposition="applied",participant="exstor"} 1.0' in lines
+    assert 'smp_gateway_message_accepted_total{message="battery",site="hams-bess"} 1.0' in lines
+    assert any(line.startswith('smp_gateway_hop_seconds_count{hop="read_back"}') for line in lines)
+
+
+async def test_no_secret_is_ever_told(tmp_path: Path) -> None:
+    """Passwords, tokens and private keys are in no log line, metric, journal file or health body."""
+    async with world(tmp_path) as here:
+        async with here.gateway() as running:
+            here.smp.faults.before_commit.extend([401, 503])
+            for site in ("hams-bess", "trent-chp"):
+                await here.ask(site, site.upper())
+                await running.reaches(site, State.COMPLETED)
+            told = here.log.getvalue() + (await running.get("/metrics"))[1] + (await running.get("/readyz"))[1]
+        files = b"".join(path.read_bytes() for path in here.configuration.journal.parent.glob("journal.db*"))
+        secrets = [path.read_text().strip() for path in (here.state / "secrets").iterdir()]
+        secrets += [line for path in (here.state / "keys").iterdir() for line in path.read_text().splitlines()[1:-1]]
+        secrets += [seen.token for seen in here.front.seen if seen.token]
+    assert len(secrets) >= 6
+    for secret in secrets:
+        assert secret not in told
+        assert secret.encode() not in files
+        assert json.dumps(secret)[1:-1] not in told

@@ -1,0 +1,137 @@
+"""The SMP is away, the gateway is away, the profile changes under way: nothing is lost, nothing doubled, order kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.app import adapters
+from gateway.core.mailbox import state_code
+from gateway.core.transaction import State
+from gateway.settings.configuration import load
+from tests.system.front import Answer
+from tests.system.rig import OWNERS, SITES, holds, world
+
+
+async def test_requests_are_taken_while_the_smp_is_away_and_sent_in_order(tmp_path: Path) -> None:
+    """Down at the start: accepted and acknowledged, `/readyz` 200 degraded; back again: sent in order per lane."""
+    async with world(tmp_path, smp_up=False) as here, here.gateway() as running:
+        for number in range(4):
+            for site in SITES:
+                await here.plants[site].acknowledged(await here.ask(site, f"{site} {number}"))
+        await holds(lambda: here.events("smp_unreachable"))
+        status, body = await running.ready()
+        assert (status, body["status"]) == (200, "degraded")
+        assert "SMP test: not reachable" in body["degraded"]
+        assert {message.state for message in await running.messages()} == {State.ACCEPTED}
+        await here.front.open()
+        for site in SITES:
+            await running.reaches(site, State.COMPLETED, number=3)
+        await holds(lambda: here.events("smp_reachable"))
+    effects = here.effects()
+    for site in SITES:
+        assert [name for name in effects if name.startswith(site)] == [f"{site} {number}" for number in range(4)]
+    assert len(here.events("smp_unreachable")) == 1
+    assert len(here.events("login_succeeded")) == len(set(OWNERS.values()))
+
+
+async def test_an_outage_in_the_middle_is_survived(tmp_path: Path) -> None:
+    """The SMP goes away with nothing under way and comes back: what was asked meanwhile is sent once, in order."""
+    async with world(tmp_path) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 0")
+        await running.reaches("hams-bess", State.COMPLETED)
+        await here.front.close()
+        for number in (1, 2, 3):
+            await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", f"HAMS {number}"))
+        await here.front.open()
+        await running.reaches("hams-bess", State.COMPLETED, number=3)
+    assert here.effects() == [f"HAMS {number}" for number in range(4)]
+
+
+async def test_a_message_under_way_at_the_end_is_resolved_after_the_restart(tmp_path: Path) -> None:
+    """Left while AWAITING, its callback undelivered: after the restart it is COMPLETED once and the plant is told."""
+    async with world(tmp_path) as here:
+        here.smp.faults.hold_callbacks()
+        async with here.gateway() as running:
+            sequence = await here.ask("hams-bess", "HAMS 1")
+            await running.reaches("hams-bess", State.AWAITING)
+        here.smp.faults.release_callbacks()
+        async with here.gateway() as running:
+            assert (await here.plants["hams-bess"].result(sequence)).state == state_code(State.COMPLETED)
+            (message,) = await running.messages("hams-bess")
+    assert message.state is State.COMPLETED
+    assert here.effects() == ["HAMS 1"]
+    assert len(here.front.requests("/assets")) == 1
+
+
+async def test_leaving_waits_for_the_attempt_under_way(tmp_path: Path) -> None:
+    """Left while the SMP has the request: the answer is settled before the gateway ends; nothing is in doubt after."""
+    async with world(tmp_path) as here:
+        here.smp.faults.hold_callbacks()
+        here.smp.faults.answer_delay_s = 0.3
+        async with here.gateway():
+            await here.ask("hams-bess", "HAMS 1")
+            await holds(lambda: here.effects() or here.smp.ledger.arrivals())
+        async with here.gateway() as running:
+            message = await running.reaches("hams-bess", State.AWAITING, State.COMPLETED)
+    assert State.IN_DOUBT not in {row.to_state for row in here.story(message.id).audit}
+
+
+async def test_messages_accepted_and_unsent_are_sent_after_the_restart(tmp_path: Path) -> None:
+    """Accepted while the SMP was away, the gateway restarted: each is sent once, in order."""
+    async with world(tmp_path, smp_up=False) as here:
+        async with here.gateway():
+            for number in range(3):
+                await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", f"HAMS {number}"))
+        await here.front.open()
+        async with here.gateway() as running:
+            await running.reaches("hams-bess", State.COMPLETED, number=2)
+    assert here.effects() == ["HAMS 0", "HAMS 1", "HAMS 2"]
+
+
+async def test_a_status_answer_about_another_transaction_is_not_believed(tmp_path: Path) -> None:
+    """The poll is answered with somebody else's Success: the message waits on, until the SMP speaks of its own."""
+    async with world(tmp_path, timings={"poll_first": "50ms"}) as here, here.gateway() as running:
+        here.smp.faults.hold_callbacks()
+        body = (
+            b'{"transactionId":"TX-OTHER","submissionId":"other","status":"Failed","notification":null,'
+            b'"results":[],"errors":[{"index":0,"ref":"A","field":"f","code":"C","message":"m"}]}'
+        )
+        here.front.plan("/transactions/status", Answer(status=200, body=body), Answer(status=200, body=body))
+        await here.ask("hams-bess", "HAMS 1")
+        message = await running.reaches("hams-bess", State.COMPLETED, State.FAILED)
+    assert message.state is State.COMPLETED
+    assert message.transaction_id != "TX-OTHER"
+
+
+async def test_what_the_profile_cannot_express_is_refused_although_the_smp_is_away(tmp_path: Path) -> None:
+    """A body beyond the SMP's limit is REFUSED at once, not when it could be sent."""
+    async with (
+        world(
+            tmp_path, smp_up=False, profile=lambda text: text.replace("request_bytes: 4194304", "request_bytes: 200")
+        ) as here,
+        here.gateway() as running,
+    ):
+        sequence = await here.ask("hams-bess", "HAMS 1")
+        assert (await here.plants["hams-bess"].result(sequence)).state == state_code(State.REFUSED)
+        message = await running.reaches("hams-bess", State.REFUSED)
+    assert [problem.code for problem in message.problems] == ["not_expressible"]
+
+
+async def test_a_profile_that_cannot_express_an_accepted_message_stops_its_lane_only(tmp_path: Path) -> None:
+    """Accepted under one profile, restarted under a narrower one: the lane waits and is told of, the others go on."""
+    async with world(tmp_path, smp_up=False) as here:
+        async with here.gateway():
+            await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", "HAMS 1" + " LONG" * 5))
+        path = here.folder / "profiles" / "smp-v1.yaml"
+        path.write_text(path.read_text("utf-8").replace("request_bytes: 4194304", "request_bytes: 430"), "utf-8")
+        here.configuration = load(
+            here.folder / "gateway.yaml", adapters=adapters(), state=here.state, environ=here.environ
+        )
+        await here.front.open()
+        async with here.gateway() as running:
+            await holds(lambda: here.events("submission_failed", code="not_expressible"))
+            await here.ask("trent-chp", "T")
+            await running.reaches("trent-chp", State.COMPLETED, State.REFUSED)
+            (message,) = await running.messages("hams-bess")
+    assert message.state is State.ACCEPTED
+    assert here.effects() == ["T"]
