@@ -12,7 +12,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # From quick to slow, so that a mistake shows early. Every test belongs to exactly one of these folders.
-SUITES = ("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "system", "crash")
+SUITES = (
+    *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench"),
+    *("system", "crash"),
+)
 
 
 def main(arguments: list[str]) -> int:

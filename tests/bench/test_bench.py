@@ -1,0 +1,26 @@
+"""The bench still measures: a very short run over real processes ends well and gives every figure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+
+async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: Path) -> None:
+    """Figures for uplink and downlink of both, from verified conversations; how large they are is not judged."""
+    report = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "tests.bench", "--messages", "4", "--warm-up", "1", "--json", str(report)]
+    async with asyncio.timeout(120):
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    figures = json.loads(report.read_text(encoding="utf-8"))
+    ways = {each["way"]: (each["gateway"]["n"], each["floor"]["n"]) for each in figures["compared"]}
+    assert ways == {"uplink": (4, 4), "downlink": (4, 4), "first_write": (4, 4)}
+    assert all(each["gateway"]["p50_ms"] > 0 < each["floor"]["p50_ms"] for each in figures["compared"])
