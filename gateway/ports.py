@@ -262,13 +262,14 @@ class Settlement:
 class Changed:
     """A message after a commit that may have moved it; ``relays`` names the connections that now have something due.
 
-    ``moved`` is False when the commit only added evidence. ``applied_orphan`` is True when a callback that had come
-    early was matched and decided the state.
+    ``moved`` is False when the commit only added evidence, and ``before`` is where the message was. ``applied_orphan``
+    is True when a callback that had come early was matched and decided the state.
     """
 
     message_id: str
     lane: Lane
     state: State
+    before: State | None = None
     moved: bool = True
     relays: frozenset[str] = frozenset()
     applied_orphan: bool = False

@@ -6,6 +6,7 @@ The order of the checks and the answer to each is domain.md section 3's; the pur
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from gateway.core import callback, jws
@@ -67,6 +68,9 @@ class Receiver:
             received = await self._journal.receive(evidence, judged.callback, judged.fault)
         except JournalFull:
             return CallbackReply(status=503, body={"error": "not stored, send again later"}, retry_after=_FULL_PAUSE_S)
+        if received.changed is not None:
+            self._signals.changed(received.changed)
+            await asyncio.sleep(0)  # the site first: its relay starts before we log and answer
         self._tell(participant, header, judged, received)
         return _answer(judged, received)
 
@@ -100,17 +104,15 @@ class Receiver:
             self._telemetry.emit("callback_conflicted", participant=participant, jti=header.jti, note=received.note)
         if received.disposition is Disposition.QUARANTINED:
             self._signals.overdue.set()
-        if received.changed is not None:
+        if received.changed is not None and received.changed.moved:
             lane = received.changed.lane
-            if received.changed.moved:
-                self._telemetry.emit(
-                    "message_moved",
-                    site=lane.site,
-                    message=lane.message,
-                    state=received.changed.state,
-                    id=received.changed.message_id,
-                )
-            self._signals.changed(received.changed)
+            self._telemetry.emit(
+                "message_moved",
+                site=lane.site,
+                message=lane.message,
+                state=received.changed.state,
+                id=received.changed.message_id,
+            )
 
 
 def _answer(judged: Judged, received: Received) -> CallbackReply:

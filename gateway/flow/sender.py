@@ -52,7 +52,7 @@ class Sender:
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
         self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
         self._attempts: asyncio.TaskGroup | None = None
-        signals.on_lane(self.wake)
+        signals.on_lane(self._moved)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,6 +123,13 @@ class Sender:
             self._hinted.add(lane)
         elif self._spawn is not None and lane.participant in self._accounts:
             self._running[lane] = self._spawn(lane)
+
+    def _moved(self, changed: Changed) -> None:
+        """See to the lane of a message that moved, unless that had stopped blocking it before."""
+        account = self._accounts.get(changed.lane.participant)
+        waits = account is not None and account.profile.pipeline == "after_verdict"
+        if changed.before is not State.AWAITING or waits:
+            self.wake(changed.lane)
 
     async def _work(self, lane: Lane) -> None:
         account = self._accounts[lane.participant]

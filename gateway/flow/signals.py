@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.core.message import Lane
 from gateway.core.transaction import BLOCKING, State
 from gateway.ports import Changed
 
@@ -16,14 +15,14 @@ class Signals:
     def __init__(self) -> None:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
         self.overdue = asyncio.Event()
-        self._lane_listeners: list[Callable[[Lane], None]] = []
+        self._lane_listeners: list[Callable[[Changed], None]] = []
 
     def relay(self, site: str, connection: str) -> asyncio.Event:
         """The event that is set when a relay may be due on this connection."""
         return self._relays.setdefault((site, connection), asyncio.Event())
 
-    def on_lane(self, listener: Callable[[Lane], None]) -> None:
-        """Call ``listener`` when a lane may have something to send."""
+    def on_lane(self, listener: Callable[[Changed], None]) -> None:
+        """Call ``listener`` when a message moved to where it may no longer block its lane."""
         self._lane_listeners.append(listener)
 
     def changed(self, changed: Changed) -> None:
@@ -34,4 +33,4 @@ class Signals:
             self.overdue.set()
         if changed.moved and changed.state not in BLOCKING:
             for listener in self._lane_listeners:
-                listener(changed.lane)
+                listener(changed)

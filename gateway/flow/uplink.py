@@ -147,23 +147,26 @@ class Uplink:
             hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
         )
         made, content = draft(intake, spec, snapshot, self._profile)
-        await self._commit(made, content)
+        self._tell(*await self._commit(made, content))
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
         made, content = self._draft(request, position, others)
         del self._positions[request.mailbox]  # cancelled in the commit, only the journal knows whether it moved
         try:
-            appended = await self._commit(made, content)
+            made, appended = await self._commit(made, content)
         except JournalFull:
             self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
             await session.confirm(request.receipt, Busy())
             return
-        if appended.existed and not appended.same:
-            await session.confirm(request.receipt, Busy())  # judged against the journal's position it will be known
-            return
-        self._positions[request.mailbox] = position
-        outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
-        await session.confirm(request.receipt, outcome)
+        try:
+            if appended.existed and not appended.same:
+                await session.confirm(request.receipt, Busy())  # judged against the journal's position it will be known
+                return
+            self._positions[request.mailbox] = position
+            outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
+            await session.confirm(request.receipt, outcome)
+        finally:
+            self._tell(made, appended)  # after the acknowledgement is on its way: telling takes its time from both ways
         now = self._services.clock.now()
         self._services.journal.note(made.id, Hop.ACKNOWLEDGED, now)
         self._services.telemetry.hop(Hop.ACKNOWLEDGED, (now - request.seen_at) / 1_000_000)
@@ -196,7 +199,8 @@ class Uplink:
             return unbound(intake, problem), {}
         return draft(intake, spec, {**others, **request.snapshot}, self._profile)
 
-    async def _commit(self, made: Draft, content: Mapping[str, object]) -> Appended:
+    async def _commit(self, made: Draft, content: Mapping[str, object]) -> tuple[Draft, Appended]:
+        """Commit a draft and send it if it may go at once; a draft that cannot be expressed comes back refused."""
         outgoing: Outgoing | None = None
         participant = self._site.participant
         if not made.problems:
@@ -205,9 +209,7 @@ class Uplink:
                 outgoing = prepared if self._services.sender.can_send(participant, made.kind) else None
             except SubmissionRefused as refused:
                 made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
-        appended = await self._services.sender.append(made, outgoing)
-        self._tell(made, appended)
-        return appended
+        return made, await self._services.sender.append(made, outgoing)
 
     def _tell(self, made: Draft, appended: Appended) -> None:
         telemetry, labels = self._services.telemetry, {"site": self._site.site, "message": made.lane.message}

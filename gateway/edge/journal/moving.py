@@ -126,7 +126,9 @@ def _enter(commit: Commit, part: Part, state: State, cause: Cause, *, ended: boo
         hops[Hop.SETTLED] = commit.now
     record_hops(commit, part.message_id, hops)
     relays = make_relays(commit, part.lane, part.message_id, part.rules, state) if moved else frozenset()
-    return Changed(message_id=part.message_id, lane=part.lane, state=state, moved=moved, relays=relays)
+    return Changed(
+        message_id=part.message_id, lane=part.lane, state=state, before=part.state, moved=moved, relays=relays
+    )
 
 
 def unmoved(commit: Commit, submission: Submission) -> Changed:
