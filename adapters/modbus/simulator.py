@@ -181,13 +181,18 @@ class ModbusSite:
         await self._until(lambda: self.role(Role.ACKNOWLEDGE) == sequence)
 
     async def result(self, for_sequence: int) -> Result:
-        """Wait for the result of a request; this and every one before it is consumed by writing RESULT_ACK_SEQ."""
+        """Wait for the result of a request; this and every one before it is consumed."""
         while for_sequence not in self._results:
-            await self._until(self._unread)
-            result = self.showing()
+            result = await self.next_result()
             self._results[result.for_sequence] = result
-            self.set_registers(self._address(Role.RESULT_ACKNOWLEDGE), [result.result_seq])
         return self._results.pop(for_sequence)
+
+    async def next_result(self) -> Result:
+        """Wait for the next result, of whatever request, and consume it by writing RESULT_ACK_SEQ."""
+        await self._until(self._unread)
+        result = self.showing()
+        self.set_registers(self._address(Role.RESULT_ACKNOWLEDGE), [result.result_seq])
+        return result
 
     def showing(self) -> Result:
         """What the result block holds now, whether consumed or not."""

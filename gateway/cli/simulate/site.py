@@ -1,0 +1,151 @@
+"""`smp-gateway simulate site`: the PLC of one configured site, and on the screen what it asks for and is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapters.modbus.simulator import ModbusSite, Result
+from gateway.cli.configured import ConfigPath, StateFolder, load
+from gateway.cli.simulate import plan
+from gateway.cli.simulate.partner import address, told_to_end
+from gateway.cli.simulate.plan import Pause, Step
+from gateway.cli.simulate.story import EXPECTED, Act, Asked, Storyteller
+from gateway.core.mailbox import STATE_CODES
+from gateway.errors import ConfigError
+from gateway.settings.resolved import SiteConfig
+
+_WORDS = {code: state for state, code in STATE_CODES.items()}
+
+
+def site(  # noqa: PLR0917 -- typer makes each an option, given by name
+    path: ConfigPath,
+    name: Annotated[str, typer.Argument(metavar="SITE", help="The site, as its YAML names it.")],
+    listen: Annotated[str, typer.Option(help="Address and port of the PLC.")] = "127.0.0.1:5020",
+    state: StateFolder = None,
+    memory: Annotated[Path | None, typer.Option(help="Keep the PLC's registers in this file.")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="Raise so many requests, and end after the last.")] = None,
+    story: Annotated[Path | None, typer.Option(help="Raise what this YAML file says, and end after that.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Run the PLC of one site; a line for each request raised, acknowledged and answered.
+
+    Without --requests and --story each line typed raises a request: new, again, typo, or nothing for the next in turn.
+    Ends on SIGINT or SIGTERM. Exit codes: 0 done, 1 a result was not the one to expect, 2 it could not be done.
+    """
+    host, port = address(listen)
+    found = load(path, state).sites.get(name)
+    if found is None:
+        raise typer.BadParameter(f"the configuration has no site {name}", param_hint="SITE")
+    if requests is not None and story is not None:
+        raise typer.BadParameter("a number or a story, not both", param_hint="--requests")
+    logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # it dumps frames when a master goes away
+    try:
+        if story is not None:
+            steps = plan.told(plan.read_story(story, environ=os.environ))
+        else:
+            steps = plan.typed() if requests is None else plan.counted(requests)
+        plant = _Plant(found, host, port, memory, _json_line if as_json else _plain_line)
+        as_expected = asyncio.run(plant.run(steps, ends=story is not None or requests is not None))
+    except (ConfigError, ValueError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except RuntimeError as error:  # what pymodbus raises when it cannot listen
+        typer.echo(f"{listen}: {error}", err=True)
+        raise typer.Exit(2) from None
+    if not as_expected:
+        raise typer.Exit(1)
+
+
+class _Plant:
+    """One PLC and its story: requests are raised as fast as they are acknowledged, results are read beside that."""
+
+    def __init__(self, site: SiteConfig, host: str, port: int, memory: Path | None, tell: Callable[..., None]) -> None:
+        boxes = [box for box in site.mailboxes.values() if site.connections[box.connection].protocol == "modbus"]
+        if not boxes:
+            raise ValueError(f"{site.site} has no mailbox on Modbus")
+        self._plant = ModbusSite(boxes[0], host=host, port=port, memory=memory)
+        self._teller = Storyteller(site, self._plant)
+        self._site = site.site
+        self._tell = tell
+        self._asked: dict[int, Asked] = {}
+        self._open: set[int] = set()
+        self._told = asyncio.Event()  # set whenever a result came
+        self._as_expected = True
+
+    async def run(self, steps: AsyncIterator[Step], *, ends: bool) -> bool:
+        """Ask until told to end, or, where the story ends, until its last result; True when all were as expected."""
+        ended = told_to_end()
+        async with self._plant:
+            self._say("listening", host=self._plant.host, port=self._plant.port)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(self._listen(), name="results")
+                asking = group.create_task(self._ask(steps, then=ended.set if ends else None), name="requests")
+                await ended.wait()
+                asking.cancel()
+                listening.cancel()
+        self._say("ended", unanswered=sorted(self._open))
+        return self._as_expected
+
+    async def _ask(self, steps: AsyncIterator[Step], *, then: Callable[[], None] | None) -> None:
+        async for step in steps:
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                continue
+            try:
+                asked = await (self._teller.ask(step) if isinstance(step, Act) else self._teller.ask_for(step))
+            except ValueError as error:
+                self._as_expected = False
+                self._say("impossible", reason=str(error))
+                continue
+            self._asked[asked.sequence] = asked
+            self._open.add(asked.sequence)
+            self._say("raised", sequence=asked.sequence, act=asked.act or "own values", name=asked.name)
+            await self._plant.acknowledged(asked.sequence)
+            self._say("acknowledged", sequence=asked.sequence)
+        while then is not None and self._open:
+            self._told.clear()
+            await self._told.wait()
+        if then is not None:
+            then()
+
+    async def _listen(self) -> None:
+        while True:
+            self._read(await self._plant.next_result())
+            self._told.set()
+
+    def _read(self, result: Result) -> None:
+        asked = self._asked.get(result.for_sequence)
+        state = _WORDS.get(result.state)
+        expected = EXPECTED.get(asked.act) if asked is not None and asked.act is not None else None
+        self._as_expected &= expected in {None, state}
+        self._open.discard(result.for_sequence)
+        self._say(
+            "result",
+            sequence=result.for_sequence,
+            state=state or result.state,
+            errors=result.error_count,
+            text=result.text,
+            result_seq=result.result_seq,
+        )
+
+    def _say(self, event: str, **fields: object) -> None:
+        self._tell(event, site=self._site, **fields)
+
+
+def _json_line(event: str, **fields: object) -> None:
+    typer.echo(json.dumps({"event": event, "at": time.time_ns() // 1000, **fields}))
+
+
+def _plain_line(event: str, **fields: object) -> None:
+    told = "  ".join(f"{name} {value}" for name, value in fields.items() if name != "site" and value not in ("", []))
+    typer.echo(f"{event:<13} {told}")

@@ -1,0 +1,169 @@
+"""What is compared after a kill run: what the plants saw, what the SMP has, and what the journal says; plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.message import Lane, Submission
+from gateway.core.transaction import State
+from gateway.edge.journal.reader import AttemptRow, AuditRow, JournalReader, MessageStory
+from gateway.ports import MessageFilter
+from gateway.simulator.ledger import Ledger
+from gateway.simulator.record import Arrival, Entry
+
+EVERYTHING = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request of a plant; ``expected`` is the end that it must come to whatever happens on the way."""
+
+    sequence: int
+    name: str
+    expected: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One result as the plant consumed it."""
+
+    sequence: int
+    result_seq: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantRecord:
+    """What one plant did and saw, in its own order."""
+
+    site: str
+    participant: str
+    asked: Mapping[int, Asked]
+    acknowledged: frozenset[int]
+    results: tuple[Read, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRecord:
+    """What the SMP has: its transactions and, in their order, all arrivals."""
+
+    entries: tuple[Entry, ...]
+    arrivals: tuple[Arrival, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One submission as the journal has it.
+
+    ``names`` are the assets in its body, ``committed`` the times at which its attempts went to disk (µs UTC).
+    """
+
+    id: str
+    sha256: str
+    names: tuple[str, ...]
+    committed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One message as the journal has it; ``sequence`` is that of the mailbox request."""
+
+    id: str
+    lane: Lane
+    sequence: int
+    state: State
+    submissions: tuple[Sent, ...] = ()
+    audit: tuple[AuditRow, ...] = ()
+    verdicts: int = 0
+    pending_relays: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRecord:
+    """Every message in accept order."""
+
+    messages: tuple[Kept, ...] = field(default=())
+
+
+# ---------------------------------------------------------------- reading them
+def read_plant(lines: Iterable[str], *, site: str, participant: str, ends: Mapping[str, State]) -> PlantRecord:
+    """Read what `simulate site --json` printed; ``ends`` says what each act must come to."""
+    asked: dict[int, Asked] = {}
+    acknowledged: set[int] = set()
+    results: list[Read] = []
+    for line in lines:
+        told = json.loads(line)
+        match told["event"]:
+            case "raised":
+                sequence = told["sequence"]
+                asked[sequence] = Asked(sequence=sequence, name=told["name"], expected=ends[told["act"]])
+            case "acknowledged":
+                acknowledged.add(told["sequence"])
+            case "result":
+                read = Read(sequence=told["sequence"], result_seq=told["result_seq"], state=told["state"])
+                results.append(read)
+            case _:
+                continue
+    return PlantRecord(
+        site=site,
+        participant=participant,
+        asked=asked,
+        acknowledged=frozenset(acknowledged),
+        results=tuple(results),
+    )
+
+
+def read_ledger(path: Path) -> LedgerRecord:
+    """Read the simulated SMP's file."""
+    return LedgerRecord(entries=tuple(Ledger.read(path)), arrivals=tuple(Ledger.read_arrivals(path)))
+
+
+def read_journal(path: Path) -> JournalRecord:
+    """Read every message with all that belongs to it."""
+    with JournalReader.open(path) as reader:
+        newest_first = reader.history(MessageFilter(limit=EVERYTHING))
+        stories = [reader.story(message.id) for message in reversed(newest_first)]
+    return JournalRecord(messages=tuple(_kept(story) for story in stories if story is not None))
+
+
+def states(path: Path) -> Mapping[tuple[str, int], State]:
+    """The state of each request, by site and mailbox sequence; for a journal that nobody writes."""
+    with JournalReader.open(path) as reader:
+        found = reader.history(MessageFilter(limit=EVERYTHING))
+    return {(each.lane.site, _sequence(each.intake_key)): each.state for each in found}
+
+
+def _kept(story: MessageStory) -> Kept:
+    return Kept(
+        id=story.message.id,
+        lane=story.message.lane,
+        sequence=_sequence(story.message.intake_key),
+        state=story.message.state,
+        submissions=tuple(_sent(each, story.attempts) for each in story.submissions),
+        audit=story.audit,
+        verdicts=_verdicts(story.audit),
+        pending_relays=sum(relay.state == "pending" for relay in story.relays),
+    )
+
+
+def _sent(submission: Submission, attempts: Sequence[AttemptRow]) -> Sent:
+    return Sent(
+        id=submission.id,
+        sha256=hashlib.sha256(submission.body).hexdigest(),
+        names=tuple(asset["assetName"] for asset in json.loads(submission.body)["assets"]),
+        committed=tuple(each.started_at for each in attempts if each.submission_id == submission.id),
+    )
+
+
+def _verdicts(audit: Sequence[AuditRow]) -> int:
+    """How many steps were made because of a callback or a status answer that says the end."""
+    return sum(row.to_state is not None and row.event in {"success", "failure", "partial_success"} for row in audit)
+
+
+def _sequence(intake_key: str) -> int:
+    """The sequence in `mailbox:generation.sequence`."""
+    return int(intake_key.rpartition(".")[2])
