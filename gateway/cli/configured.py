@@ -31,7 +31,7 @@ def load(path: Path, state: Path | None, environ: Mapping[str, str] | None = Non
         raise typer.Exit(1) from None
 
 
-def fail(error: GatewayError) -> typer.Exit:
+def fail(error: GatewayError | OSError) -> typer.Exit:
     """Say in one line why the gateway cannot start or go on."""
     typer.echo(f"smp-gateway: {error}", err=True)
     return typer.Exit(3)

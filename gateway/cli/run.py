@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -14,6 +14,8 @@ from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.errors import GatewayError
 from gateway.settings.configuration import Configuration
 from gateway.telemetry import Telemetry
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
 
 
 def run(
@@ -34,8 +36,7 @@ def run(
         except* GatewayError as group:
             raise fail(_first(group)) from None
         except* OSError as group:  # a listener's address is taken or not ours
-            typer.echo(f"smp-gateway: {group.exceptions[0]}", err=True)
-            raise typer.Exit(3) from None
+            raise fail(_first(group)) from None
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -56,10 +57,7 @@ async def _until_told(configuration: Configuration, telemetry: Telemetry) -> Non
         await told.wait()
 
 
-def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, GatewayError):
-        raise TypeError(error)
-    return error
+def _first(group: BaseExceptionGroup[ErrorT]) -> ErrorT:
+    """The first error of a group, however deeply its task groups are nested."""
+    (first, *_) = group.exceptions
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
