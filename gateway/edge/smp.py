@@ -127,7 +127,7 @@ def _retry_after(text: str | None, now: int) -> float | None:
         return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - now / 1_000_000, 0.0)
-    except ValueError:
+    except (ValueError, OverflowError):  # also a date before the calendar's beginning
         return None
 
 

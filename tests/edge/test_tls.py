@@ -1,0 +1,42 @@
+"""TLS contexts: 1.2 or newer, the peer always checked where we are the client."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gateway.edge.tls import client_context, server_context
+from gateway.errors import SecretError
+
+
+def test_the_client_trusts_exactly_its_ca(authority: trustme.CA) -> None:
+    """One CA, host name and certificate checked, nothing below TLS 1.2."""
+    context = client_context(authority.cert_pem.bytes())
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert len(context.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("pem", [b"no PEM", b"\xff", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_ca_that_is_not_pem_is_a_secret_error(pem: bytes) -> None:
+    """Said at the start, in words."""
+    with pytest.raises(SecretError, match="CA certificate"):
+        client_context(pem)
+
+
+def test_the_server_needs_a_key_that_belongs_to_its_certificate(authority: trustme.CA, tmp_path: Path) -> None:
+    """A good pair serves; a missing file, another key or no PEM is a SecretError that names the files."""
+    pair, other = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.1")
+    chain, key, wrong = tmp_path / "host.pem", tmp_path / "host.key", tmp_path / "wrong.key"
+    pair.cert_chain_pems[0].write_to_path(chain)
+    pair.private_key_pem.write_to_path(key)
+    other.private_key_pem.write_to_path(wrong)
+    assert server_context(chain, key).minimum_version is ssl.TLSVersion.TLSv1_2
+    (tmp_path / "empty.key").touch()
+    for bad in (wrong, tmp_path / "missing.key", tmp_path / "empty.key"):
+        with pytest.raises(SecretError, match=bad.name):
+            server_context(chain, bad)

@@ -1,0 +1,117 @@
+"""One connection's supervisor: patience with sites that come and go, and nothing written before a first reading."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from gateway.app import adapters
+from gateway.core.point import Reading
+from gateway.errors import LinkLost
+from gateway.flow.link import Link
+from gateway.flow.sender import Sender
+from gateway.flow.signals import Signals
+from gateway.flow.uplink import Services, Uplink
+from gateway.ports import Busy, Committed, Journal, MailboxStatus, Receipt, Refused, Request, Session, Write
+from gateway.settings.configuration import Configuration, load
+from gateway.telemetry import Telemetry
+from tests.flow.virtual import Even, VirtualClock, run
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "gateway.yaml"
+SHOWN = MailboxStatus(mailbox="plc", request_seq=5, acknowledged=5, result_seq=0, result_acknowledged=0, at=0)
+
+
+@dataclass
+class Plant:
+    """An adapter whose sessions show one status and then stay silent; ``reads`` may raise instead."""
+
+    reads: Callable[[], Sequence[Reading | Request | MailboxStatus]] = lambda: [SHOWN]
+    did: list[str] = field(default_factory=list)
+
+    def connect(self) -> AbstractAsyncContextManager[Session]:
+        return self._connect()
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[Session]:
+        self.did.append("connect")
+        yield PlantSession(self)
+
+
+@dataclass
+class PlantSession:
+    plant: Plant
+    told: bool = False
+
+    async def read(self) -> Sequence[Reading | Request | MailboxStatus]:
+        if self.told:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.1)
+        self.plant.did.append("read")
+        self.told = True
+        return self.plant.reads()
+
+    async def confirm(self, receipt: Receipt, outcome: Committed | Refused | Busy) -> None:
+        raise AssertionError(f"{receipt} {outcome}")
+
+    async def write(self, steps: Sequence[Write]) -> None:
+        self.plant.did.append("write" if steps else "nothing")
+
+
+def watch(plant: Plant, folder: Path, seconds: float) -> list[str]:
+    """Keep the link for this long, and return the log's event names."""
+    configuration = load(EXAMPLE, adapters=adapters(), state=folder, environ={})
+    log = io.StringIO()
+
+    async def story() -> None:
+        link = _link(configuration, plant, Telemetry(stream=log))
+        task = asyncio.create_task(link.run())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())
+    return [json.loads(line)["event"] for line in log.getvalue().splitlines()]
+
+
+class NoRelays:
+    """As much of a journal as a link asks for whose site has no relays and no news; it needs no thread."""
+
+    async def next_relay(self, _site: str, _connection: str) -> None:
+        return None
+
+
+def _link(configuration: Configuration, plant: Plant, telemetry: Telemetry) -> Link:
+    site, journal = configuration.sites["hams-bess"], cast("Journal", NoRelays())
+    clock, signals = VirtualClock(), Signals()
+    sender = Sender(journal, {}, signals=signals, clock=clock, entropy=Even(), telemetry=telemetry)
+    services = Services(journal=journal, sender=sender, signals=signals, clock=clock, telemetry=telemetry)
+    profile = configuration.environments["test"].profile
+    uplink = Uplink(site, profile, services)
+    return Link(site, "plc", plant, uplink=uplink, readings={}, services=services, entropy=Even())
+
+
+def _gone() -> Sequence[Reading]:
+    raise LinkLost("closed by the peer")
+
+
+def test_a_site_that_connects_and_never_answers_is_left_in_peace(tmp_path: Path) -> None:
+    """It takes the connection and drops it: pauses grow to 30 s, and it is told as lost once."""
+    plant = Plant(reads=_gone)
+    events = watch(plant, tmp_path, 3600)
+    assert 120 <= plant.did.count("connect") <= 140
+    assert events.count("site_lost") == 1
+    assert "site_connected" not in events
+
+
+def test_nothing_is_written_before_the_first_reading(tmp_path: Path) -> None:
+    """Connect, read, and only then the heartbeat's first write."""
+    plant = Plant()
+    events = watch(plant, tmp_path, 10)
+    assert plant.did[:3] == ["connect", "read", "write"]
+    assert events.count("site_connected") == 1
