@@ -55,7 +55,7 @@ class Outcome:
     seed: int
     kills: Counter[Moment] = field(default_factory=Counter)
     in_flight: Counter[State] = field(default_factory=Counter)
-    unsent: int = 0  # acknowledged to the plant, and not sent, at the moment of a kill
+    unsent: set[tuple[str, int]] = field(default_factory=set)  # requests acknowledged and not sent at a kill
     drained: bool = False
     exit_codes: list[int] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
@@ -71,7 +71,8 @@ class Outcome:
         ends = ", ".join(f"{count} {state}" for state, count in sorted(self.messages.items()))
         return (
             f"seed {self.seed}: {self.kills.total()} kills ({kills}); in flight at the kills: {flight or 'nothing'}, "
-            f"of them {self.unsent} acknowledged and unsent; {sum(self.messages.values())} messages ({ends}); "
+            f"{len(self.unsent)} different requests acknowledged and unsent; "
+            f"{sum(self.messages.values())} messages ({ends}); "
             f"{self.resends} resends; {len(self.violations)} violations; {self.seconds:.0f} s"
         )
 
@@ -171,7 +172,8 @@ def _count(here: World, outcome: Outcome) -> None:
     for request, state in states(here.journal).items():
         if state in {State.ACCEPTED, State.SENDING, State.AWAITING, State.IN_DOUBT}:
             outcome.in_flight[state] += 1
-        outcome.unsent += state is State.ACCEPTED and request in told
+        if state is State.ACCEPTED and request in told:
+            outcome.unsent.add(request)
 
 
 def _resends(journal: JournalRecord) -> int:

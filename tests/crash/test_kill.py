@@ -21,6 +21,6 @@ async def test_nothing_is_lost_or_doubled_by_twenty_kills(tmp_path: Path) -> Non
     assert outcome.exit_codes == [0] * 5, str(outcome)
     assert outcome.kills.total() == KILLS
     assert outcome.kills.keys() == set(Moment)
-    assert outcome.unsent >= 20, str(outcome)
+    assert len(outcome.unsent) >= 20, str(outcome)
     assert outcome.in_flight[State.SENDING] + outcome.in_flight[State.IN_DOUBT], str(outcome)
     assert {State.COMPLETED, State.FAILED, State.REFUSED} == set(outcome.messages), str(outcome)
