@@ -117,7 +117,7 @@ class Reconciler:
             account.gate.failed(reply.failure)
             return None
         account.gate.reached()
-        finding = _own(submission, answer.read_status(account.profile, reply.status, reply.body))
+        finding = answer.read_status(account.profile, reply.status, reply.body)
         if finding.kind is FindingKind.LOGIN:
             account.unauthorized(ticket)
         if reply.retry_after is not None:
@@ -149,12 +149,3 @@ class Reconciler:
                 "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
             )
         self._signals.changed(changed)
-
-
-def _own(submission: Submission, finding: StatusFinding) -> StatusFinding:
-    """Believe a finding only where the ids that it names are this submission's."""
-    ours = (submission.transaction_id, submission.id)
-    theirs = (finding.transaction_id, finding.submission_id)
-    if all(None in pair or pair[0] == pair[1] for pair in zip(ours, theirs, strict=True)):
-        return finding
-    return StatusFinding(kind=FindingKind.UNREADABLE, note="the SMP's answer is about another transaction")

@@ -119,6 +119,7 @@ async def test_a_plant_that_loses_its_memory_gets_its_next_result(tmp_path: Path
         plant = here.plants["hams-bess"]
         await completes(here, "hams-bess", "HAMS 1")
         await completes(here, "hams-bess", "HAMS 2")
+        await running.relayed()  # a register lost between a write and its read-back would be written again
         plant.forget()
         await holds(lambda: here.events("mailbox_alarmed", site="hams-bess"))
         await completes(here, "hams-bess", "HAMS 3")
