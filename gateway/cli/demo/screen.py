@@ -41,7 +41,7 @@ _SHOWN: Mapping[Hop, str] = {
     Hop.CALLED_BACK: "called",
     Hop.READ_BACK: "at site",
 }
-_WIDE = 100  # columns of a terminal that shows everything
+_WIDE = 112  # columns of a terminal that shows everything
 _LEFT_OUT = frozenset({Hop.ACKNOWLEDGED, Hop.CALLED_BACK})  # on a narrower one
 _ROWS = 15
 _COLOURS: Mapping[State, str] = {
