@@ -280,9 +280,17 @@ def _live_home(state: Path) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; taken together, so that they differ."""
+    """Ports that nobody listens on now, below those that outgoing connections are given, so that none is taken."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        return [_free_port(stack) for _ in range(count)]
+
+
+def _free_port(stack: ExitStack) -> int:
+    while True:
+        port = 18_000 + secrets.randbelow(14_000)
+        candidate = stack.enter_context(socket.socket())
+        try:
+            candidate.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return port
