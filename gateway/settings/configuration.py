@@ -25,6 +25,7 @@ from gateway.settings.quantities import Address, Reference, among, shown
 from gateway.settings.resolved import (
     CallbackListener,
     Configuration,
+    Contact,
     Listener,
     Participant,
     SiteConfig,
@@ -37,6 +38,7 @@ from gateway.settings.site import SiteParts, World, assemble, read_site
 __all__ = [
     "CallbackListener",
     "Configuration",
+    "Contact",
     "Listener",
     "Participant",
     "SiteConfig",
@@ -141,8 +143,9 @@ class _Loading:
                 key=self._secret(gateway.callbacks.key),
             ),
             health=_listener(gateway.health.listen),
-            participants={name: self._participant(entry) for name, (_, entry) in participants.items()},
+            participants={name: self._participant(*found) for name, found in participants.items()},
             sites={site.site: site for site in assembled},
+            contacts=_contacts(gateway.contacts),
             warnings=warnings,
         )
 
@@ -159,8 +162,9 @@ class _Loading:
             rate_limit_per_s=smp.rate_limit,
         )
 
-    def _participant(self, entry: models.ParticipantFile) -> Participant:
+    def _participant(self, document: Document, entry: models.ParticipantFile) -> Participant:
         return Participant(
+            file=Path(document.file),
             participant=entry.participant,
             name=entry.name,
             environment=entry.environment,
@@ -169,6 +173,7 @@ class _Loading:
             signing_key=self._secret(entry.signing.key),
             key_id=entry.signing.key_id,
             algorithm=entry.signing.algorithm,
+            contacts=_contacts(entry.contacts),
         )
 
     def _profiles(self, root: Document) -> None:
@@ -247,6 +252,10 @@ class _Loading:
 
 def _listener(address: Address) -> Listener:
     return Listener(host=address.host, port=address.port)
+
+
+def _contacts(entries: Sequence[models.Contact]) -> tuple[Contact, ...]:
+    return tuple(Contact(role=who.role, name=who.name, email=who.email, phone=who.phone) for who in entries)
 
 
 def _clash(one: Address, other: Address) -> bool:

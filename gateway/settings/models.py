@@ -20,11 +20,14 @@ from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.quantities import (
     Duration,
+    Email,
     Extent,
     HttpsUrl,
+    Line,
     ListenAddress,
     Name,
     Number,
+    Phone,
     PointName,
     Rate,
     SecretReference,
@@ -38,6 +41,23 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     unbuilt: ClassVar[Mapping[str, str]] = {}
+
+
+class Contact(Part):
+    """A person or desk that NGESO may turn to; printed in the technical pro-forma and used for nothing else."""
+
+    role: Line | None = Field(default=None, description="What to turn to them for, such as developer or control room")
+    name: Line | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+
+    @model_validator(mode="after")
+    def _somebody_who_can_be_reached(self) -> Self:
+        if self.role is None and self.name is None:
+            raise ValueError("a contact needs a role or a name")
+        if self.email is None and self.phone is None:
+            raise ValueError("a contact needs an email or a phone")
+        return self
 
 
 def _journal(value: object) -> str:
@@ -102,6 +122,7 @@ class Gateway(Part):
     smp: dict[Literal["live", "test"], Environment] = Field(min_length=1)
     callbacks: Callbacks
     health: Health
+    contacts: list[Contact] = Field(default_factory=list, description="Who develops and runs this gateway")
     participants: Text = Field(description="Which files hold the participants, such as participants/*.yaml")
     sites: Text = Field(description="Which files hold the sites, such as sites/*.yaml")
 
@@ -130,6 +151,7 @@ class ParticipantFile(Part):
     environment: Literal["live", "test"]
     login: Login
     signing: Signing
+    contacts: list[Contact] = Field(default_factory=list, description="Whom NGESO may turn to at the participant")
 
 
 # ---------------------------------------------------------------- sites/*.yaml

@@ -31,6 +31,10 @@ _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _POINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _REFERENCE = re.compile(r"(file|env|credential):(.+)", re.DOTALL)
+# Not every address or number that exists, but none that could only be a slip of the pen.
+_EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_PHONE = re.compile(r"\+?[0-9](?:[ ()/-]*[0-9]){4,14}")  # at most 15 digits (ITU-T E.164)
+_LINE_LENGTH = 100
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+")
 
 
@@ -179,11 +183,38 @@ def text(value: object) -> str:
     raise ValueError(f"expected text, found {shown(value)}{advice}")
 
 
+def line(value: object) -> str:
+    """Read one line of text that people will read."""
+    written = text(value)
+    if not written.strip() or not written.isprintable() or len(written) > _LINE_LENGTH:
+        raise ValueError(f"{shown(written)} is not one line of 1 to {_LINE_LENGTH} characters")
+    return written.strip()
+
+
+def email(value: object) -> str:
+    """Read an e-mail address."""
+    written = line(value)
+    if not _EMAIL.fullmatch(written):
+        raise ValueError(f"{shown(written)} is not an e-mail address, such as smp@host.example")
+    return written
+
+
+def phone(value: object) -> str:
+    """Read a telephone number as people write it."""
+    written = line(value)
+    if not _PHONE.fullmatch(written):
+        raise ValueError(f"{shown(written)} is not a telephone number: 5 to 15 digits, such as +44 20 7946 0000")
+    return written
+
+
 Name = Annotated[str, PlainValidator(name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 PointName = Annotated[
     str, PlainValidator(point_name), WithJsonSchema({"type": "string", "pattern": f"^{_POINT_NAME.pattern}$"})
 ]
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
+Line = Annotated[str, PlainValidator(line), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100})]
+Email = Annotated[str, PlainValidator(email), WithJsonSchema({"type": "string", "pattern": "^[^@ ]+@[^@ ]+$"})]
+Phone = Annotated[str, PlainValidator(phone), WithJsonSchema({"type": "string", "pattern": "^[+0-9][0-9 ()/-]+$"})]
 Duration = Annotated[
     int, PlainValidator(duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]

@@ -47,8 +47,20 @@ class CallbackListener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A person or desk: a role or a name, or both, and an e-mail address or a telephone number, or both."""
+
+    role: str | None
+    name: str | None
+    email: str | None
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Participant:
-    """One tenant: its SMP login and its signing key."""
+    """One tenant: its SMP login and its signing key; ``file`` is the YAML that says so."""
+
+    file: Path
 
     participant: str
     name: str
@@ -58,6 +70,7 @@ class Participant:
     signing_key: SecretRef
     key_id: str
     algorithm: str
+    contacts: tuple[Contact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,4 +112,5 @@ class Configuration:
     health: Listener
     participants: Mapping[str, Participant]
     sites: Mapping[str, SiteConfig]
+    contacts: tuple[Contact, ...] = ()  # of those who develop and run the gateway
     warnings: tuple[ConfigProblem, ...] = field(default=())

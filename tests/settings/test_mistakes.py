@@ -109,3 +109,25 @@ def test_missing_and_unreadable_files(folder: Folder) -> None:
     ]
     (folder.path / "gateway.yaml").unlink()
     assert folder.told() == ["gateway.yaml:1:1: cannot be read: No such file or directory"]
+
+
+def test_contacts_are_kept_as_written(folder: Folder) -> None:
+    """Pins who is named, in which file, and that nobody is invented where the YAML names nobody."""
+    assert folder.load().contacts == ()
+    folder.edit(
+        "gateway.yaml",
+        "participants: part",
+        "contacts: [{role: developer, email: smp@host.example}]\nparticipants: part",
+    )
+    folder.edit("participants/exstor.yaml", "login:", "contacts: [{name: Desk, phone: +44 (0)1632 960-000}]\nlogin:")
+    configuration = folder.load()
+    (developer,), (desk,) = configuration.contacts, configuration.participants["exstor"].contacts
+    assert (developer.role, developer.name, developer.email, developer.phone) == (
+        "developer",
+        None,
+        "smp@host.example",
+        None,
+    )
+    assert (desk.name, desk.phone) == ("Desk", "+44 (0)1632 960-000")
+    assert configuration.participants["exflex"].contacts == ()
+    assert configuration.participants["exflex"].file.name == "exflex.yaml"
