@@ -5,6 +5,8 @@ A key is bound to one algorithm when it is read; from then on nothing that arriv
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -28,6 +30,12 @@ KEY_TYPES: Mapping[str, type[PublicKey]] = {
 # Where the key alone says which algorithm; an RSA key serves two and must say it itself.
 _PINNED = {("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# RFC 7638 section 3.2; for OKP RFC 8037 section 2
+_NECESSARY: Mapping[str, tuple[str, ...]] = {
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+    "RSA": ("e", "kty", "n"),
+}
 _RSA_BITS = range(2048, 16385)  # at least RFC 7518 sections 3.3 and 3.5; at most what a verification may cost
 _COORDINATE_BYTES = 32  # RFC 7518 section 6.2.1.2: full width, leading zeros included
 
@@ -119,6 +127,12 @@ def jwk_of(public_key: PublicKey, key_id: str, algorithm: str) -> dict[str, str]
             rsa = public_key.public_numbers()
             n, e = (value.to_bytes((value.bit_length() + 7) // 8, "big") for value in (rsa.n, rsa.e))
             return {"kty": "RSA", "n": base64url.encode(n), "e": base64url.encode(e), **head}
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """The SHA-256 thumbprint of a public key (RFC 7638 section 3): its necessary members and nothing else."""
+    necessary = {name: jwk[name] for name in sorted(_NECESSARY[jwk["kty"]])}
+    return base64url.encode(hashlib.sha256(json.dumps(necessary, separators=(",", ":")).encode()).digest())
 
 
 def _algorithm(jwk: Mapping[str, Json]) -> str | None:
