@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
@@ -21,6 +22,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gateway.core.message import Hop
+from gateway.core.printable import printable
 from gateway.core.transaction import State
 
 PREFIX = "smp_gateway"
@@ -30,10 +32,15 @@ HOP_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30,
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
-    """How one event shows: its log level, and the labels that its counter keeps."""
+    """How one event shows: its log level, and the labels that its counter keeps.
+
+    What strangers can set off is logged once in ``once_per_s`` seconds at most, with the number of lines left out since
+    then; all of it is counted.
+    """
 
     level: str
     labels: tuple[str, ...] = ()
+    once_per_s: float = 0.0
 
 
 EVENTS: Mapping[str, EventSpec] = {
@@ -73,7 +80,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "clock_skewed": EventSpec("warning", ("environment",)),
     # callbacks
     "callback_received": EventSpec("info", ("participant", "disposition")),
-    "callback_refused": EventSpec("warning", ("code",)),
+    "callback_refused": EventSpec("warning", ("code",), once_per_s=1.0),
     "callback_conflicted": EventSpec("error", ("participant",)),
     # relays
     "relay_delivered": EventSpec("info", ("site", "state")),
@@ -82,6 +89,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_opened": EventSpec("info"),
     "journal_full": EventSpec("error"),
     "journal_broken": EventSpec("critical"),
+    "request_malformed": EventSpec("warning", ("listener",), once_per_s=1.0),
     "handler_faulted": EventSpec("error", ("listener",)),
 }
 
@@ -91,6 +99,7 @@ class Telemetry:
 
     def __init__(self, *, console: bool = False, stream: TextIO | None = None, level: str = "info") -> None:
         self.registry = CollectorRegistry()
+        self._paced: dict[str, tuple[float, int]] = {}  # event -> when it was logged last, and how many were not since
         self._log = _logger(stream or sys.stderr, console=console, level=level)
         self._counters = {
             name: Counter(
@@ -115,7 +124,22 @@ class Telemetry:
         spec = EVENTS[name]
         counter = self._counters[name]
         (counter.labels(*(str(fields[label]) for label in spec.labels)) if spec.labels else counter).inc()
+        if spec.once_per_s:
+            left_out = self._left_out(name, spec.once_per_s)
+            if left_out is None:
+                return
+            fields["left_out"] = left_out
         getattr(self._log, spec.level)(name, **fields)
+
+    def _left_out(self, name: str, pause_s: float) -> int | None:
+        """How many lines of this event were left out since its last one, or None to leave this one out as well."""
+        last, count = self._paced.get(name, (-pause_s, 0))
+        now = time.monotonic()
+        if now - last < pause_s:
+            self._paced[name] = (last, count + 1)
+            return None
+        self._paced[name] = (now, 0)
+        return count
 
     def hop(self, hop: Hop, seconds: float) -> None:
         """Record how long after the start of its way a message reached a hop."""
@@ -144,6 +168,7 @@ def _logger(stream: TextIO, *, console: bool, level: str) -> structlog.typing.Fi
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([_printable] if console else []),
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -151,6 +176,14 @@ def _logger(stream: TextIO, *, console: bool, level: str) -> structlog.typing.Fi
     return logger
 
 
+def _printable(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Let no text from outside speak to the terminal; JSON escapes by itself."""
+    return {key: printable(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
 def _json(fields: Mapping[str, object], **_: object) -> str:
     """One line; what JSON has no form for is written as its text."""
-    return orjson.dumps(fields, default=str).decode()
+    try:
+        return orjson.dumps(fields, default=str).decode()
+    except TypeError:  # half a character from outside, which no UTF-8 can hold
+        return orjson.dumps({key: printable(str(value)) for key, value in fields.items()}).decode()

@@ -10,11 +10,13 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gateway.app import MessageStory, open_reader
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.core import codec
 from gateway.core.message import Hop, Message
+from gateway.core.printable import printable
 from gateway.core.transaction import State
 from gateway.errors import GatewayError
 from gateway.ports import MessageFilter
@@ -49,10 +51,12 @@ def list_messages(
     for message in messages:
         accepted = _time(message.accepted_at, "%Y-%m-%d %H:%M:%S")
         lane = f"{message.lane.site}/{message.lane.message}"
-        typer.echo(f"{accepted}  {message.id[:8]}  {lane:<24} {message.state:<10} {message.transaction_id or '-'}")
+        typer.echo(
+            f"{accepted}  {message.id[:8]}  {lane:<24} {message.state:<10} {printable(message.transaction_id or '-')}"
+        )
         for problem in message.problems[:1]:
             more = f" (and {len(message.problems) - 1} more)" if len(message.problems) > 1 else ""
-            typer.echo(f"{'':<31}{problem}{more}")
+            typer.echo(f"{'':<31}{printable(str(problem))}{more}")
 
 
 @app.command()
@@ -87,13 +91,13 @@ def _print(console: Console, story: MessageStory) -> None:
     console.print(f"{message.kind}, {message.rows} rows, key {message.intake_key}, configuration {story.revision}")
     console.print(f"content {message.content.decode()}", highlight=False, markup=False)
     for problem in message.problems:
-        console.print(f"  {problem.code}: {problem}", highlight=False, markup=False)
+        console.print(printable(f"  {problem.code}: {problem}"), highlight=False, markup=False)
     for created in message.created:
-        console.print(f"  {created.ref} is {created.smp_id}", highlight=False, markup=False)
+        console.print(printable(f"  {created.ref} is {created.smp_id}"), highlight=False, markup=False)
     console.print(_timeline(story))
     for title, lines in _evidence(story).items():
         for line in lines:
-            console.print(f"{title} {line}", highlight=False, markup=False)
+            console.print(printable(f"{title} {line}"), highlight=False, markup=False)
 
 
 def _timeline(story: MessageStory) -> Table:
@@ -108,7 +112,7 @@ def _timeline(story: MessageStory) -> Table:
         for row in story.audit
     ]
     for at, *cells in sorted([*hops, *steps], key=lambda line: line[0]):
-        table.add_row(_time(at, "%H:%M:%S.%f"), *cells)
+        table.add_row(_time(at, "%H:%M:%S.%f"), *(Text(printable(cell)) for cell in cells))
     return table
 
 

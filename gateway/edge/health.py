@@ -40,7 +40,9 @@ async def health_server(
 
     application = web.Application()
     application.add_routes([web.get("/livez", live), web.get("/readyz", ready), web.get("/metrics", exposition)])
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        application, access_log=None, handle_signals=False, shutdown_timeout=1.0, auto_decompress=False
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

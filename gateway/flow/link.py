@@ -17,6 +17,7 @@ News = Reading | Request | MailboxStatus
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 30.0
+_STEADY_S = 30.0  # a link that was up for this long is tried again at once; one that flaps, ever more slowly
 _HEARTBEAT_S = 1.0
 
 
@@ -48,13 +49,14 @@ class Link:
         """Keep the connection until cancelled."""
         told = False
         pause = _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
         while True:
-            lost = ""
+            lost, steady_at = "", float("inf")
             try:
                 async with self._adapter.connect() as session:
                     first = await session.read()  # a site that takes connections and never answers is not there
+                    steady_at, told = loop.time() + _STEADY_S, False
                     self._told_up()
-                    pause, told = _FIRST_PAUSE_S, False
                     await self._serve(session, first)
             except* LinkLost as group:
                 lost = str(group.exceptions[0])
@@ -65,6 +67,8 @@ class Link:
                     "site_lost", site=self._site.site, connection=self.connection, reason=lost
                 )
                 told = True
+            if loop.time() >= steady_at:
+                pause = _FIRST_PAUSE_S
             await asyncio.sleep(pause * self._entropy.jitter(0.2))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 

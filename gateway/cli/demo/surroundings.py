@@ -89,7 +89,7 @@ def _write_passwords(configuration: Configuration) -> None:
     for participant in configuration.participants.values():
         path = secret_path(participant.password, environ={})
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(24), encoding="utf-8")
 
