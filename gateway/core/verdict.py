@@ -11,6 +11,7 @@ from gateway.core.strict_json import Json
 from gateway.core.transaction import Event
 
 ID_LENGTH = 255  # characters of any id that somebody else chose
+ERRORS_PER_ROW = 4  # of the largest payload; more than that is a fault, and stays in the bytes that are kept
 
 
 class UnreadableError(Exception):
@@ -57,7 +58,9 @@ def read_problems(profile: Profile, errors: Json) -> tuple[Problem, ...]:
     """
     names = profile.members.error
     problems = []
-    for entry in _objects(errors, "errors"):
+    entries = _objects(errors, "errors")
+    kept = ERRORS_PER_ROW * profile.limits.assets_per_submission
+    for entry in entries[:kept]:
         row = entry.get(names.row)
         if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < 0):
             raise UnreadableError(f"errors: {names.row} {row!r:.100} does not count rows from 0")
@@ -70,6 +73,9 @@ def read_problems(profile: Profile, errors: Json) -> tuple[Problem, ...]:
                 message=required_text(entry, names.message, length=None),
             )
         )
+    if len(entries) > kept:
+        more = f"and {len(entries) - kept} more, in the answer as it came"
+        problems.append(Problem(code="more_errors", message=more))
     return tuple(problems)
 
 

@@ -184,3 +184,13 @@ def test_status_verdict(profile: Profile) -> None:
     assert found.verdict is not None
     assert found.verdict.event is Event.SUCCESS
     assert found.verdict.created == (Created(ref="PCS 1", smp_id="A-1"),)
+
+
+def test_an_endless_list_of_errors_is_cut(profile: Profile) -> None:
+    """A hostile answer must not fill the journal: the first 4,000 are kept, and how many more there were."""
+    names = profile.members
+    error = {names.error.code: "X", names.error.message: "no"}
+    body = codec.dumps({names.result.errors: [error] * 4_100})
+    problems = answer.interpret(profile, handed_over=True, status=400, body=body).problems
+    assert len(problems) == 4_001
+    assert problems[-1].message == "and 100 more, in the answer as it came"
