@@ -147,7 +147,7 @@ class _State:
         reasons = [self.phase] if self.phase is not None else []
         if now < self.newest:
             reasons.append(f"clock: {(self.newest - now) / 1_000_000:.0f} s behind the newest row of the journal")
-        held = [f"participant {a.identity.participant}: held, {a.held}" for a in self.accounts.values() if a.held]
+        held = [line for account in self.accounts.values() for line in account.degraded]
         away = {f"SMP {a.identity.environment}: not reachable" for a in self.accounts.values() if a.gate.unreachable}
         down = [line for site in self.sites for line in site.degraded]
         return Readiness(reasons=tuple(reasons), degraded=(*sorted(away), *held, *down))

@@ -48,12 +48,16 @@ def list_messages(
     if as_json:
         typer.echo(codec.dumps([_summary(message) for message in messages]).decode())
         return
+    if not messages:
+        typer.echo("no such message")
+        return
+    typer.echo(
+        f"{'accepted (UTC)':<20} {'id':<9} {'environment/participant/site/message':<38} {'state':<10} transaction"
+    )
     for message in messages:
         accepted = _time(message.accepted_at, "%Y-%m-%d %H:%M:%S")
-        lane = f"{message.lane.site}/{message.lane.message}"
-        typer.echo(
-            f"{accepted}  {message.id[:8]}  {lane:<24} {message.state:<10} {printable(message.transaction_id or '-')}"
-        )
+        lane, transaction = str(message.lane), printable(message.transaction_id or "-")
+        typer.echo(f"{accepted}  {message.id[:8]}  {lane:<38} {message.state:<10} {transaction}")
         for problem in message.problems[:1]:
             more = f" (and {len(message.problems) - 1} more)" if len(message.problems) > 1 else ""
             typer.echo(f"{'':<31}{printable(str(problem))}{more}")
@@ -76,8 +80,8 @@ def show(
     except GatewayError as error:
         raise fail(error) from None
     if story is None or len(found) > 1:
-        count = "no" if story is None else len(found)
-        typer.echo(f"ids beginning with {message_id}: {count}; `messages list` shows them", err=True)
+        many = f"{len(found)} messages begin" if len(found) > 1 else "no message begins"
+        typer.echo(f"{many} with {message_id}; `messages list` shows the ids", err=True)
         raise typer.Exit(2)
     if as_json:
         typer.echo(codec.dumps(_story(story)).decode())
@@ -126,7 +130,8 @@ def _evidence(story: MessageStory) -> dict[str, list[str]]:
         ],
         "callback": [f"{row.jti} from {row.issuer}: {row.disposition} {row.note}".rstrip() for row in story.callbacks],
         "relay": [
-            f"#{row.id} {row.event} to {row.connection} as {row.result_seq}: {row.state} {row.problem or ''}".rstrip()
+            f"#{row.id} of '{row.event}' to {row.connection}, RESULT_SEQ {row.result_seq or '-'}: "
+            f"{row.state} {row.problem or ''}".rstrip()
             for row in story.relays
         ],
     }

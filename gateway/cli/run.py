@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import typer
@@ -18,12 +19,21 @@ from gateway.telemetry import Telemetry
 ErrorT = TypeVar("ErrorT", bound=Exception)
 
 
+class LogLevel(StrEnum):
+    """The least important lines to keep."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def run(
     path: ConfigPath,
     state: StateFolder = None,
     *,
     console: Annotated[bool, typer.Option("--console", help="Log lines for people instead of JSON.")] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="Leave out what matters less.")] = LogLevel.INFO,
 ) -> None:
     """Run the gateway until it is told to end (SIGTERM, Ctrl-C); it then finishes what is under way."""
     configuration = load(path, state)

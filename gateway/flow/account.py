@@ -20,6 +20,7 @@ from gateway.core import answer, jws
 from gateway.core.message import Attempt, Kind
 from gateway.core.profile import Profile
 from gateway.flow.gate import Gate
+from gateway.flow.trouble import Trouble
 from gateway.ports import Clock, Entropy, KeyRing, Signer, Transport
 
 LOGIN_TRIES = 3
@@ -76,6 +77,7 @@ class Account:
         self.callback_keys = callback_keys
         self.gate = gate
         self.held: str | None = None
+        self._troubles: dict[str, Trouble] = {}
         self._clock = clock
         self._entropy = entropy
         self._event = event
@@ -91,6 +93,12 @@ class Account:
     def ticket(self) -> Ticket | None:
         """The token to use now, or None while there is none or the participant is held."""
         return self._ticket if self.held is None else None
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What does not work now for this participant, for `/readyz`."""
+        what = f"participant {self.identity.participant}"
+        return tuple(trouble.line(what) for trouble in self._troubles.values() if trouble.reason)
 
     def can_send(self, kind: Kind) -> bool:
         """Whether a submission of this kind could leave right now without waiting for anything."""
@@ -141,6 +149,7 @@ class Account:
         if self.held is None:
             self._event("participant_held", participant=self.identity.participant, reason=reason)
             self._refusals += 1
+        self._trouble("held").begins(f"held, {reason}", self._clock.now())
         self.held = reason
         self._drop_token()
 
@@ -157,6 +166,14 @@ class Account:
     def accepted(self) -> None:
         """The SMP took a submission: whatever held the participant is over."""
         self._refusals = 0
+
+    def misdirected(self, reason: str) -> None:
+        """A callback with a good signature was meant for another address or use than ours."""
+        self._trouble("callbacks").begins(f"callbacks are refused, {reason}", self._clock.now())
+
+    def called_back(self) -> None:
+        """A callback was good."""
+        self._trouble("callbacks").ends()
 
     async def run(self) -> None:
         """Keep a token at hand until cancelled."""
@@ -177,7 +194,9 @@ class Account:
                 if was_held or self.held is None:  # else held while the login was under way: the pause comes first
                     await self._use(result)
                 continue
-            self._event("login_failed", participant=self.identity.participant, reason=result.note or reply.failure)
+            reason = result.note or reply.failure
+            if self._trouble("login").begins(f"no token, {reason}", self._clock.now()):
+                self._event("login_failed", participant=self.identity.participant, reason=reason)
             if result.held:
                 self._refusals += was_held
                 self.hold(result.note)
@@ -191,6 +210,8 @@ class Account:
     async def _use(self, token: answer.Token) -> None:
         """Hand out a token until it is time for the next one."""
         self._event("login_succeeded", participant=self.identity.participant)
+        self._trouble("login").ends()
+        self._trouble("held").ends()
         if self.held is not None:
             self.held = None
             self._event("participant_released", participant=self.identity.participant)
@@ -209,6 +230,9 @@ class Account:
         if self._refusals >= LOGIN_TRIES:
             await asyncio.Event().wait()  # only a restart, after people looked, tries again
         await asyncio.sleep(_HOLD_PAUSES_S[self._refusals - 1] * self._entropy.jitter(0.2))
+
+    def _trouble(self, what: str) -> Trouble:
+        return self._troubles.setdefault(what, Trouble())
 
     def _drop_token(self) -> None:
         self._ticket = None

@@ -9,6 +9,7 @@ from gateway.core.mailbox import Role
 from gateway.core.point import Reading
 from gateway.errors import LinkLost, PointRejected
 from gateway.flow.relay import Relayer
+from gateway.flow.trouble import Trouble
 from gateway.flow.uplink import Services, Uplink
 from gateway.ports import Adapter, Entropy, MailboxStatus, Request, RoleWrite, Session
 from gateway.settings.configuration import SiteConfig
@@ -37,6 +38,7 @@ class Link:
     ) -> None:
         self.connection = connection
         self.up = False
+        self.trouble = Trouble()
         self._site = site
         self._adapter = adapter
         self._uplink = uplink
@@ -44,6 +46,11 @@ class Link:
         self._services = services
         self._entropy = entropy
         self._boxes = [box.name for box in site.mailboxes.values() if box.connection == connection]
+
+    @property
+    def starting(self) -> bool:
+        """Whether nothing is known of the site yet."""
+        return not self.up and not self.trouble.reason
 
     async def run(self) -> None:
         """Keep the connection until cancelled."""
@@ -62,6 +69,7 @@ class Link:
                 lost = str(group.exceptions[0])
             finally:
                 self.up = False
+            self.trouble.begins(f"not connected, {lost}", self._services.clock.now())
             if not told:
                 self._services.telemetry.emit(
                     "site_lost", site=self._site.site, connection=self.connection, reason=lost
@@ -74,6 +82,7 @@ class Link:
 
     def _told_up(self) -> None:
         self.up = True
+        self.trouble.ends()
         self._services.telemetry.emit("site_connected", site=self._site.site, connection=self.connection)
 
     async def _serve(self, session: Session, first: Sequence[News]) -> None:

@@ -20,6 +20,8 @@ from gateway.ports import CallbackReply, Clock, Disposition, Evidence, Journal, 
 from gateway.telemetry import Telemetry
 
 _FULL_PAUSE_S = 60
+# Refusals of what the SMP did sign: somebody's configuration is wrong, and no stranger can pretend it.
+_GENUINE = frozenset({"audience", "typ"})
 
 
 class Receiver:
@@ -46,10 +48,13 @@ class Receiver:
         try:
             header = self._verify(account or self._anybody(), body, signature)
         except SignatureRefused as refused:
+            if account is not None and refused.code in _GENUINE:
+                account.misdirected(refused.reason)
             return self._refuse(refused.code, refused.reason)
         if account is None:
             return self._refuse("unknown_participant", f"{participant:.64} is not served here")
         verified_at = self._clock.now()
+        account.called_back()
         judged = callback.judge(account.profile, header=header, body=body, participant=participant, received_at=at)
         if judged.fault == "participant":
             self._telemetry.emit("callback_refused", code="participant", reason=judged.note)

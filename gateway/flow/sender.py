@@ -282,7 +282,8 @@ class Sender:
                 submission=submission.id,
                 reason=result.note or reply.failure,
             )
-        self._telemetry.emit(
-            "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
-        )
+        if changed.state is not State.ACCEPTED:  # that it may go again is no news, why it did not was told above
+            self._telemetry.emit(
+                "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
+            )
         self._signals.changed(changed)

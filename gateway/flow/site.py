@@ -42,8 +42,10 @@ class SiteRuntime:
     @property
     def degraded(self) -> tuple[str, ...]:
         """What of this site does not work now, for `/readyz`."""
-        down = tuple(f"site {self.site.site}: {link.connection} is not connected" for link in self.links if not link.up)
-        return (*down, f"site {self.site.site}: stopped by a fault") if self._faulted else down
+        name = f"site {self.site.site}"
+        lines = [link.trouble.line(f"{name}, {link.connection}") for link in self.links if link.trouble.reason]
+        lines += [f"{name}, {link.connection}: not connected yet" for link in self.links if link.starting]
+        return (*lines, f"{name}: stopped by a fault") if self._faulted else tuple(lines)
 
     async def run(self) -> None:
         """Run until cancelled; a fault of this site is told once, and it starts again after a pause.

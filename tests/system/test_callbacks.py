@@ -149,6 +149,22 @@ async def test_a_forged_callback_changes_nothing(tmp_path: Path, changes: dict[s
     assert kept(here, message) == []
 
 
+async def test_callbacks_for_another_address_are_a_trouble_until_a_good_one_comes(tmp_path: Path) -> None:
+    """The SMP signs for a public URL that is not ours: `/readyz` says so and since when; a stranger's bytes do not."""
+    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+        message = await awaiting(here, running)
+        body = verdict(message)
+        stranger = private_pem(ec.generate_private_key(ec.SECP256R1()))
+        assert await running.call_back("exstor", body, sign(here, body, key=stranger)) == REFUSED
+        assert not any("callbacks" in line for line in (await running.ready())[1]["degraded"])
+        assert await running.call_back("exstor", body, sign(here, body, aud="https://elsewhere.example/x")) == REFUSED
+        (line,) = [line for line in (await running.ready())[1]["degraded"] if "callbacks" in line]
+        assert line.startswith("participant exstor: callbacks are refused, aud is 'https://elsewhere.example/x'")
+        assert ", since 20" in line
+        assert (await running.call_back("exstor", body, sign(here, body)))[0] == 200
+        assert not any("callbacks" in line for line in (await running.ready())[1]["degraded"])
+
+
 async def test_unsigned_tampered_and_misaddressed_bytes_are_refused_alike(tmp_path: Path) -> None:
     """No signature, one byte changed, another participant's path: 401 each, the same body, nothing stored."""
     async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from gateway.core.transaction import State
+from tests.system.front import Answer
 from tests.system.rig import holds, world
 
 
@@ -26,6 +27,21 @@ async def test_liveness_readiness_and_metrics(tmp_path: Path) -> None:
     assert 'smp_gateway_callback_received_total{disposition="applied",participant="exstor"} 1.0' in lines
     assert 'smp_gateway_message_accepted_total{message="battery",site="hams-bess"} 1.0' in lines
     assert any(line.startswith('smp_gateway_hop_seconds_count{hop="read_back"}') for line in lines)
+
+
+async def test_a_login_that_is_not_answered_well_is_told_once_and_shown_since_when(tmp_path: Path) -> None:
+    """404 to every login (a wrong base URL): ready but degraded with the reason; one log line, however many tries."""
+    async with world(tmp_path) as here:
+        here.front.intercept = lambda seen: Answer(status=404) if seen.path == "/authenticate" else None
+        async with here.gateway() as running:
+            await holds(lambda: len(here.front.requests("/authenticate")) >= 4)
+            status, body = await running.ready()
+    assert (status, body["status"]) == (200, "degraded")
+    (line,) = [line for line in body["degraded"] if "exstor" in line]
+    assert "no token" in line
+    assert "404" in line
+    assert ", since 20" in line
+    assert len(here.events("login_failed", participant="exstor")) == 1
 
 
 async def test_no_secret_is_ever_told(tmp_path: Path) -> None:
