@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "messages": "Look into the journal, also beside a running gateway.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",
     "keys": "Make signing keys and practice certificates.",
+    "proforma": "Print a participant's technical pro-forma for NGESO, and what is missing in it.",
     "schema": "Print the JSON Schemas of the YAML files, for editors.",
 }
 
