@@ -241,8 +241,9 @@ def test_an_address_of_this_machine_is_no_endpoint(complete: Folder, monkeypatch
     assert told.startswith(f"an address that NGESO can reach: {url} ")
 
 
-def test_markdown_renders_whatever_the_yaml_says(complete: Folder) -> None:
+def test_markdown_renders_whatever_the_yaml_says(complete: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pins headings, tables and code of the rendered document, with names that try to change them."""
+    monkeypatch.setenv("SMP_URL", "https://smp.test/a|pi")
     complete.edit("participants/exstor.yaml", "name: Example Storage Ltd", r'name: "*E* | <i>\n# `S` &amp; Co"')
     complete.edit("participants/exstor.yaml", "key_id: exstor-2026-11", 'key_id: "a`|`b"')
     _, output = run(complete)
@@ -267,6 +268,7 @@ def test_markdown_renders_whatever_the_yaml_says(complete: Folder) -> None:
             rows[-1].append("".join(child.content for child in tokens[number + 1].children or ()))
     assert [len(row) for row in rows] == [5] * 3 + [4] * 5 + [4] * 3
     assert rows[1] == ["host", "developer | on call", "A <b>Person</b>", "smp@host.test", "+44 1632 960000"]
+    assert rows[4] == ["authenticate", "POST", "https://smp.test/a|pi/authenticate", "no"]
     assert not [child for token in tokens for child in token.children or () if child.type == "html_inline"]
     codes = [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
     assert "a`|`b" in codes
