@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
+import math
+import os
+import socket
+import struct
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -19,23 +20,27 @@ from joserfc.jwk import OctKey
 
 from gateway.errors import SignatureRefused
 from gateway.simulator import shape, signatures
-from gateway.simulator.faults import CUT, Faults
+from gateway.simulator.faults import CUT, HALF, Fault, Faults, Mishap
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.participants import Participants
-from gateway.simulator.record import Outcome, Received, Status, Transaction
+from gateway.simulator.record import Outcome, Received, Transaction
 from gateway.simulator.register import error
+from gateway.simulator.report import encode, instant, report
 from gateway.simulator.shape import Flaw
 from gateway.simulator.wire import Item, Wire
 
 TOKEN_ALGORITHM = "HS256"  # noqa: S105 -- an algorithm's name; only this simulator reads its own tokens
+JWKS_PATH = "/.well-known/jwks.json"
+HALF_READ_S = 0.01  # the half that is to arrive must have left before the reset overtakes it
 
 
 class Refusal(Exception):
     """Answer with this status and these flaws."""
 
-    def __init__(self, status: int, *flaws: Flaw) -> None:
+    def __init__(self, status: int, *flaws: Flaw, retry_after_s: float | None = None) -> None:
         self.status = status
         self.flaws = flaws
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(math.ceil(retry_after_s))}
         super().__init__(f"{status} {flaws[0].code if flaws else ''}")
 
 
@@ -50,7 +55,10 @@ class Caller:
 
 
 class Api:
-    """The four endpoints."""
+    """The four endpoints, and the callback keys at :data:`JWKS_PATH` for who fetches them.
+
+    ``unavailable`` is how many seconds an outage will still last; every request is then answered 503.
+    """
 
     def __init__(
         self,
@@ -58,7 +66,10 @@ class Api:
         wire: Wire,
         ledger: Ledger,
         participants: Participants,
-        token_key: OctKey,
+        token_key: Callable[[], OctKey],
+        expire_tokens: Callable[[], None],
+        jwks: Callable[[], bytes],
+        unavailable: Callable[[], float | None],
         token_life_s: int,
         audiences: Callable[[str], Collection[str]],
         process: Callable[[str], Awaitable[None]],
@@ -70,6 +81,9 @@ class Api:
         self._ledger = ledger
         self._participants = participants
         self._token_key = token_key
+        self._expire_tokens = expire_tokens
+        self._jwks = jwks
+        self._unavailable = unavailable
         self._token_life_s = token_life_s
         self._audiences = audiences
         self._process = process
@@ -83,6 +97,7 @@ class Api:
         handlers = {"authenticate": self._login, "assets": self._assets, "units": self._units, "status": self._status}
         for name, handler in handlers.items():
             application.router.add_post(self._wire.paths[name], self._answering(handler))
+        application.router.add_get(JWKS_PATH, self._answering(self._keys))
         return application
 
     def _answering(
@@ -90,13 +105,21 @@ class Api:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
+                if (left_s := self._unavailable()) is not None:
+                    flaw = Flaw(code="UNAVAILABLE", message="an outage on purpose")
+                    raise Refusal(503, flaw, retry_after_s=left_s)  # noqa: TRY301 -- answered as every refusal is
                 return await handler(request)
             except Refusal as refusal:
                 self._tell(f"{request.path} refused: {refusal}")
                 flaws = [error(flaw, self._wire) for flaw in refusal.flaws]
-                return web.json_response({self._wire.result["errors"]: flaws}, status=refusal.status)
+                return web.json_response(
+                    {self._wire.result["errors"]: flaws}, status=refusal.status, headers=refusal.headers
+                )
 
         return answer
+
+    async def _keys(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._jwks(), content_type="application/jwk-set+json")
 
     async def _login(self, request: web.Request) -> web.Response:
         names = self._wire.login
@@ -109,7 +132,7 @@ class Api:
             raise Refusal(401, Flaw(code="BAD_CREDENTIALS", message="unknown username or password"))
         now_s = self._clock() // 1_000_000
         claims = {"sub": participant, "iat": now_s, "exp": now_s + self._token_life_s}
-        token = jwt.encode({"alg": TOKEN_ALGORITHM}, claims, self._token_key)
+        token = jwt.encode({"alg": TOKEN_ALGORITHM}, claims, self._token_key())
         self._tell(f"login {participant}")
         return web.json_response({names["token"]: token, names["expires_in"]: self._token_life_s})
 
@@ -120,8 +143,12 @@ class Api:
         return await self._submit(request, self._wire.unit)
 
     async def _submit(self, request: web.Request, item: Item) -> web.Response:
+        if self._faults().happens(Fault.EXPIRE_TOKENS):
+            self._note(Fault.EXPIRE_TOKENS, None)
+            self._expire_tokens()
         caller = await self._caller(request, item.kind)
-        _fail(request, self._faults().before_commit)
+        if (mishap := self._faults().before()) is not None:
+            await self._suffer(request, mishap)
         outcome, transaction = self._admit(request, caller, item)
         if transaction is None:
             code, status = ("REPLAYED", 401) if outcome is Outcome.REPLAYED else ("SUBMISSION_ID_REUSED", 409)
@@ -129,13 +156,32 @@ class Api:
         self._tell(f"{item.kind} {caller.participant} {transaction.submission} {outcome} {transaction.id}")
         if outcome is Outcome.ACCEPTED:
             await self._process(transaction.id)
-        await asyncio.sleep(self._faults().answer_delay_s)
-        _fail(request, self._faults().after_commit)
+        await asyncio.sleep(self._faults().pause_s())
         answer = {
             self._wire.status["transaction_id"]: transaction.id,
             "receivedAt": instant(transaction.received_at),
         }
+        if (mishap := self._faults().after()) is not None:
+            await self._suffer(request, mishap, transaction=transaction, answer=encode(answer))
         return web.json_response(answer, status=202)
+
+    async def _suffer(
+        self, request: web.Request, mishap: Mishap, *, transaction: Transaction | None = None, answer: bytes = b""
+    ) -> None:
+        """Let this happen instead of the answer; never returns normally."""
+        if mishap.fault is not None:
+            self._note(mishap.fault, transaction)
+        if mishap.status == HALF:
+            await _cut_short(request, answer)
+        elif mishap.status == CUT and request.transport is not None:
+            request.transport.abort()
+        flaw = Flaw(code="PLANNED", message="a fault on purpose")
+        raise Refusal(mishap.status if mishap.status > 0 else 500, flaw, retry_after_s=mishap.retry_after_s)
+
+    def _note(self, fault: Fault, transaction: Transaction | None) -> None:
+        transaction_id = None if transaction is None else transaction.id
+        self._ledger.note(fault, at=self._clock(), transaction_id=transaction_id, status=None)
+        self._tell(f"fault {fault} {transaction_id or ''}".rstrip())
 
     def _admit(self, request: web.Request, caller: Caller, item: Item) -> tuple[Outcome, Transaction | None]:
         try:
@@ -170,6 +216,8 @@ class Api:
         document = _parse(caller.body)
         if not self._ledger.spend(caller.participant, caller.jti):
             raise Refusal(401, Flaw(code="REPLAYED", message="the same jti was used before"))
+        if self._faults().happens(Fault.FAIL_STATUS):
+            await self._suffer(request, Mishap(status=500, fault=Fault.FAIL_STATUS))
         transaction = self._find(caller.participant, document)
         if transaction is None:
             raise Refusal(404, Flaw(code="UNKNOWN_TRANSACTION", message="no such transaction"))
@@ -213,45 +261,12 @@ class Api:
     def _token_holder(self, authorization: str) -> str:
         scheme, _, token = authorization.partition(" ")
         try:
-            claims = jwt.decode(token, self._token_key, algorithms=[TOKEN_ALGORITHM]).claims
+            claims = jwt.decode(token, self._token_key(), algorithms=[TOKEN_ALGORITHM]).claims
         except (JoseError, ValueError) as fault:
             raise Refusal(401, Flaw(code="BAD_TOKEN", message=str(fault))) from fault
         if scheme != "Bearer" or claims["exp"] <= self._clock() // 1_000_000:
             raise Refusal(401, Flaw(code="TOKEN_EXPIRED", message="authenticate again"))
         return str(claims["sub"])
-
-
-def report(transaction: Transaction, wire: Wire) -> dict[str, Any]:
-    """What status answers and callbacks say of a transaction alike."""
-    names = wire.result
-    word = wire.status_words
-    spelt = {
-        Status.PENDING: word["pending"][0],
-        Status.PROCESSING: word["pending"][-1],
-        Status.SUCCESS: word["success"][0],
-        Status.FAILED: word["failed"][0],
-    }
-    smp_names = (wire.created["ref"], wire.created["smp_id"])
-    told = {
-        names["transaction_id"]: transaction.id,
-        "action": "CreateAsset" if transaction.kind == wire.asset.kind else "CreateUnit",
-        names["status"]: spelt[transaction.status],
-        "completedAt": None if transaction.completed_at is None else instant(transaction.completed_at),
-        names["notification"]: spelt[Status.SUCCESS] if transaction.status is Status.SUCCESS else None,
-        names["results"]: [dict(zip(smp_names, pair, strict=True)) for pair in transaction.created],
-        names["errors"]: list(transaction.errors),
-    }
-    return {**told, names["submission_id"]: transaction.submission} if wire.echo_submission else told
-
-
-def instant(at_us: int) -> str:
-    """µs UTC as the wire's timestamp, to the second."""
-    return datetime.fromtimestamp(at_us // 1_000_000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def encode(document: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON object, without spaces."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -264,9 +279,14 @@ def _parse(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _fail(request: web.Request, planned: deque[int]) -> None:
-    if planned:
-        status = planned.popleft()
-        if status == CUT and request.transport is not None:
-            request.transport.abort()
-        raise Refusal(status or 500, Flaw(code="PLANNED", message="a fault on purpose"))
+async def _cut_short(request: web.Request, answer: bytes) -> None:
+    """Send the head of a 202 and half of its body, and reset the connection."""
+    transport = request.transport
+    if transport is None:
+        return
+    head = f"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
+    transport.write(head.encode() + answer[: len(answer) // 2])
+    await asyncio.sleep(HALF_READ_S)
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing becomes a reset
+    transport.abort()

@@ -6,6 +6,7 @@ Rules
   method is one transaction; when it returns, it is on disk.
 * ``arrival`` has a row for every signed submission in the order of arrival, repetitions and refusals included;
   ``transactions`` has one for each transaction id given out; ``effect`` one for each asset or unit that exists.
+* ``fault`` has one row for every fault that was drawn, and for a lie told by callback the host's answer to it.
 * A callback is stored with its signature before its first delivery, so that every redelivery carries the same bytes.
 * :meth:`Ledger.read` and :meth:`Ledger.read_arrivals` serve other processes, while the simulator runs or after.
 """
@@ -25,6 +26,7 @@ from gateway.simulator.record import (
     Decision,
     Delivery,
     Entry,
+    Mischief,
     Outcome,
     Received,
     Status,
@@ -61,6 +63,9 @@ CREATE INDEX IF NOT EXISTS callback_transaction ON callback (transaction_id);
 CREATE TABLE IF NOT EXISTS delivery (
   callback TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, status INTEGER, PRIMARY KEY (callback, number)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS fault (
+  seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, name TEXT NOT NULL, transaction_id TEXT, status INTEGER
+) STRICT;
 """
 
 
@@ -88,6 +93,12 @@ class Ledger:
         with closing(_connect(path)) as db:
             return _arrivals(db)
 
+    @classmethod
+    def read_mischief(cls, path: Path) -> list[Mischief]:
+        """Every fault that was drawn, in order."""
+        with closing(_connect(path)) as db:
+            return _mischief(db)
+
     def entries(self) -> list[Entry]:
         """As :meth:`read`, of this ledger."""
         return _entries(self._db)
@@ -95,6 +106,22 @@ class Ledger:
     def arrivals(self) -> list[Arrival]:
         """As :meth:`read_arrivals`, of this ledger."""
         return _arrivals(self._db)
+
+    def mischief(self) -> list[Mischief]:
+        """As :meth:`read_mischief`, of this ledger."""
+        return _mischief(self._db)
+
+    def arrived(self) -> int:
+        """How many signed submissions came that no fault kept out, repetitions and refusals included."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM arrival").fetchone()[0])
+
+    def note(self, fault: str, *, at: int, transaction_id: str | None, status: int | None) -> None:
+        """Record that a fault happened, and how the host answered it where it was a lie."""
+        with self._commit() as db:
+            db.execute(
+                "INSERT INTO fault (at, name, transaction_id, status) VALUES (?, ?, ?, ?)",
+                (at, fault, transaction_id, status),
+            )
 
     def spend(self, participant: str, jti: str) -> bool:
         """Use up a jti; False when it was used before."""
@@ -198,6 +225,11 @@ class Ledger:
                 (callback_id, at, status, callback_id),
             )
             db.execute("UPDATE callback SET state = ? WHERE id = ?", (state, callback_id))
+
+    def give_up(self, callback_id: str) -> None:
+        """Record that a callback will never be tried again."""
+        with self._commit() as db:
+            db.execute("UPDATE callback SET state = ? WHERE id = ?", (CallbackState.ABANDONED, callback_id))
 
     @contextmanager
     def _commit(self) -> Iterator[sqlite3.Connection]:
@@ -317,6 +349,13 @@ def _arrivals(db: sqlite3.Connection) -> list[Arrival]:
             transaction_id=row["transaction_id"],
         )
         for row in db.execute("SELECT * FROM arrival ORDER BY seq")
+    ]
+
+
+def _mischief(db: sqlite3.Connection) -> list[Mischief]:
+    return [
+        Mischief(**row)
+        for row in db.execute("SELECT seq, at, name AS fault, transaction_id, status FROM fault ORDER BY seq")
     ]
 
 

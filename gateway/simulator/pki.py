@@ -2,8 +2,11 @@
 
 Files, all in ``DIR/pki``: ``smp-ca.pem`` (what a gateway trusts) with ``smp-ca.key``; ``smp-server.pem`` with
 ``smp-server.key``, issued anew at each start so that it never expires; ``smp.jwks.json`` (what a gateway verifies
-callbacks with) and its private half ``smp-signing.pem``; ``smp-token.key`` for the bearer tokens. Private files have
-mode 0600. A private half is written before its public one, so that a start which was cut short begins again.
+callbacks with) and the private half of its first key, ``smp-signing.pem``; ``smp-token.key`` for the bearer tokens.
+Private files have mode 0600. A private half is written before its public one, so that a start which was cut short
+begins again; a rotation publishes first and then replaces the private half, so that one cut short has changed nothing.
+A key that no longer signs stays in the set until its member ``exp`` (seconds UTC), so that what it signed can still be
+verified.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ import json
 import os
 import secrets
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +31,8 @@ CA_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=90)
 BACKDATE = timedelta(hours=1)  # a peer's clock may be a little behind
 SIGNING_ALGORITHM = "ES256"
+SIGNING_FILE = "smp-signing.pem"
+TOKEN_FILE = "smp-token.key"  # noqa: S105 -- the name of a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +55,51 @@ def prepare(folder: Path, *, host: str, now_us: int) -> Pki:
     if not ca_path.exists():
         _publish(ca_path, _ca(ca_key, moment).public_bytes(serialization.Encoding.PEM))
     authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
-    signing = _signing_key(folder / "smp-signing.pem")
+    signing = _signing_key(folder / SIGNING_FILE)
     jwks_path = folder / "smp.jwks.json"
-    document = {"keys": [signing.as_dict(private=False)]}
-    _publish(jwks_path, json.dumps(document, indent=2).encode() + b"\n")
+    _publish_keys(jwks_path, signing, _retired(jwks_path, now_us))
     return Pki(
         ca_path=ca_path,
         jwks_path=jwks_path,
         tls=_server_context(folder, ca_key, authority, host, moment),
         signing=signing,
-        token=OctKey.import_key(_token_secret(folder / "smp-token.key")),
+        token=OctKey.import_key(_token_secret(folder / TOKEN_FILE)),
     )
+
+
+def rotate(current: Pki, *, overlap_s: float, now_us: int) -> Pki:
+    """Sign with a new key from now on, and leave the old one published for so long."""
+    fresh = _pem(ec.generate_private_key(ec.SECP256R1()))
+    signing = _signing_jwk(fresh)
+    retiring = {**current.signing.as_dict(private=False), "exp": int(now_us / 1e6 + overlap_s) + 1}
+    _publish_keys(current.jwks_path, signing, [retiring, *_retired(current.jwks_path, now_us)])
+    _keep_secret(current.jwks_path.with_name(SIGNING_FILE), fresh)
+    return replace(current, signing=signing)
+
+
+def withdraw(current: Pki, *, now_us: int) -> None:
+    """Publish only the keys whose time is not over."""
+    _publish_keys(current.jwks_path, current.signing, _retired(current.jwks_path, now_us))
+
+
+def forget_tokens(current: Pki) -> Pki:
+    """Seal tokens with another secret from now on, so that every earlier one is refused."""
+    path = current.jwks_path.with_name(TOKEN_FILE)
+    _keep_secret(path, secrets.token_bytes(32))
+    return replace(current, token=OctKey.import_key(path.read_bytes()))
+
+
+def _retired(jwks_path: Path, now_us: int) -> list[dict[str, Any]]:
+    if not jwks_path.exists():
+        return []
+    keys: list[dict[str, Any]] = json.loads(jwks_path.read_bytes())["keys"]
+    return [key for key in keys if key.get("exp", 0) > now_us / 1e6]
+
+
+def _publish_keys(path: Path, signing: ECKey, retired: list[dict[str, Any]]) -> None:
+    own = signing.as_dict(private=False)
+    document = {"keys": [own, *(key for key in retired if key["kid"] != own["kid"])]}
+    _publish(path, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _server_context(
@@ -150,7 +190,11 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _signing_key(path: Path) -> ECKey:
-    key = ECKey.import_key(_pem(_private_key(path)), {"alg": SIGNING_ALGORITHM, "use": "sig"})
+    return _signing_jwk(_pem(_private_key(path)))
+
+
+def _signing_jwk(pem: bytes) -> ECKey:
+    key = ECKey.import_key(pem, {"alg": SIGNING_ALGORITHM, "use": "sig"})
     kid = f"smp-{key.thumbprint()[:12]}"
     return ECKey.import_key({**key.as_dict(private=True), "kid": kid})
 

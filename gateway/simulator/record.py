@@ -111,6 +111,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mischief:
+    """One fault that was drawn; ``status`` is the host's answer where it was a lie told by callback."""
+
+    seq: int
+    at: int
+    fault: str
+    transaction_id: str | None
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A transaction with all that became of it, for readers outside."""
 

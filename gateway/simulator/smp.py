@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,16 +13,17 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp import web
-from joserfc.jwk import ECKey
 
-from gateway.simulator import pki, register, shape, signatures, wire
-from gateway.simulator.api import Api, encode, instant, report
+from gateway.simulator import pki, register, shape, wire
+from gateway.simulator.api import Api
+from gateway.simulator.callbacks import Writer
 from gateway.simulator.courier import Courier, Redelivery
-from gateway.simulator.faults import Faults
+from gateway.simulator.door import Door, Outages
+from gateway.simulator.faults import Fault, Faults
 from gateway.simulator.ledger import Ledger
+from gateway.simulator.orders import OVERLAP_S, Away, BeginOutage, Change, Order, RotateKey
 from gateway.simulator.participants import Participant, Participants
-from gateway.simulator.record import Callback, Entry, Transaction
+from gateway.simulator.record import Entry
 
 LEDGER_FILE = "smp-ledger.db"
 TOKEN_LIFE_S = 1800
@@ -102,12 +101,21 @@ class SimulatedSmp:
             stack.callback(self.ledger.close)
             session = await stack.enter_async_context(self._callback_session())
             tasks = await stack.enter_async_context(_cancelled_at_the_end())
+            self._tasks = tasks
+            door = Door(self._api().application(), host=self.host, port=self.port, tls=self.pki.tls)
+            stack.push_async_callback(door.remove)
+            self._outages = Outages(door, tasks=tasks, tell=self._tell)
+            self._writer = Writer(
+                wire=self.wire, public_url=self.callback_url, key=lambda: self.pki.signing, clock=now_us
+            )
             self._courier = Courier(
                 ledger=self.ledger,
                 session=session,
                 tasks=tasks,
                 header=self.wire.headers["signature"],
                 redelivery=self._redelivery,
+                writer=self._writer,
+                available=self._outages.over,
                 faults=lambda: self.faults,
                 clock=now_us,
                 tell=self._tell,
@@ -116,7 +124,8 @@ class SimulatedSmp:
                 self._queue.put_nowait((0.0, transaction_id))
             tasks.create_task(self._process_queue(), name="processor")
             self._courier.resume()
-            await stack.enter_async_context(self._listening())
+            await door.open()
+            self.port = door.port
             self._stack = stack.pop_all()
         return self
 
@@ -131,6 +140,49 @@ class SimulatedSmp:
             await self._news.wait()
         return entries
 
+    async def arrived(self, count: int) -> None:
+        """Wait until the ledger holds so many signed submissions; safe to cancel."""
+        while self.ledger.arrived() < count:
+            await self._news.wait()
+
+    async def obey(self, order: Order) -> None:
+        """Do what a scenario or the control API asks for."""
+        if isinstance(order, Change):
+            self.faults.change(order.settings, seed=order.seed)
+        elif isinstance(order, BeginOutage):
+            await self._outages.begin(order)
+        elif isinstance(order, RotateKey):
+            self.rotate_key(overlap_s=order.overlap_s)
+        else:
+            self.expire_tokens()
+
+    async def begin_outage(self, *, for_s: float, away: Away = Away.REFUSED) -> None:
+        """Be away for so long, and send no callback meanwhile."""
+        await self.obey(BeginOutage(for_s=for_s, away=away))
+
+    def rotate_key(self, *, overlap_s: float = OVERLAP_S) -> str:
+        """Sign callbacks with a new key, publish both for so long, and return the new one's id."""
+        self.pki = pki.rotate(self.pki, overlap_s=overlap_s, now_us=now_us())
+        self._tasks.create_task(self._withdraw(overlap_s), name="old key")
+        self._tell(f"callbacks are signed with {self.pki.signing.kid} from now on")
+        return str(self.pki.signing.kid)
+
+    def expire_tokens(self) -> None:
+        """Forget every token given out so far."""
+        self.pki = pki.forget_tokens(self.pki)
+        self._tell("every token is forgotten")
+
+    def told(self) -> dict[str, object]:
+        """The plan of faults, and the outage under way."""
+        return {**self.faults.told(), "outage": self._outages.told()}
+
+    def _outage_left_s(self) -> float | None:
+        return self._outages.left_s()
+
+    async def _withdraw(self, overlap_s: float) -> None:
+        await asyncio.sleep(overlap_s + 2.0)  # its exp is in whole seconds, rounded up
+        pki.withdraw(self.pki, now_us=now_us())
+
     def _tell(self, line: str) -> None:
         self._news.set()
         self._news = asyncio.Event()
@@ -140,13 +192,15 @@ class SimulatedSmp:
         trust = ssl.create_default_context(cafile=self._callback_ca)
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
 
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        api = Api(
+    def _api(self) -> Api:
+        return Api(
             wire=self.wire,
             ledger=self.ledger,
             participants=self._participants,
-            token_key=self.pki.token,
+            token_key=lambda: self.pki.token,
+            expire_tokens=self.expire_tokens,
+            jwks=self.pki.jwks_path.read_bytes,
+            unavailable=self._outage_left_s,
             token_life_s=self._token_life_s,
             audiences=self._audiences,
             process=self._schedule,
@@ -154,23 +208,17 @@ class SimulatedSmp:
             clock=now_us,
             tell=self._tell,
         )
-        runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, self.host, self.port, ssl_context=self.pki.tls)
-            await site.start()
-            self.port = int(runner.addresses[0][1])
-            yield
-        finally:
-            await runner.cleanup()
 
     def _audiences(self, path: str) -> Collection[str]:
         own = (f"https://{host}:{self.port}" for host in (self.host, "localhost", "127.0.0.1"))
         return {base.rstrip("/") + path for base in (*own, *self._also_known_as)}
 
     async def _schedule(self, transaction_id: str) -> None:
-        if self.faults.callback_first:
-            tried = self._process(transaction_id)
+        early = self.faults.happens(Fault.CALLBACK_EARLY)
+        if early:
+            self.ledger.note(Fault.CALLBACK_EARLY, at=now_us(), transaction_id=transaction_id, status=None)
+        if early or self.faults.callback_first:
+            tried = self._process(transaction_id, early=True)
             await tried.wait()
             return
         due = asyncio.get_running_loop().time() + self._delay_s
@@ -186,7 +234,7 @@ class SimulatedSmp:
                 await asyncio.sleep(due - loop.time())
             self._process(transaction_id)
 
-    def _process(self, transaction_id: str) -> asyncio.Event:
+    def _process(self, transaction_id: str, *, early: bool = False) -> asyncio.Event:
         transaction = self.ledger.transaction(transaction_id)
         if transaction is None:
             raise LookupError(transaction_id)
@@ -203,35 +251,10 @@ class SimulatedSmp:
         decided = replace(
             transaction, status=decision.status, created=decision.created, errors=decision.errors, completed_at=at
         )
-        callback = self._callback(decided, at, self.pki.signing)
+        callback = self._writer.truth(decided)
         self.ledger.decide(transaction, decision, at=at, callback=callback)
         self._tell(f"{transaction.kind} {transaction.participant} {transaction.id} {decision.status}")
-        return self._courier.send(callback)
-
-    def _callback(self, transaction: Transaction, at: int, key: ECKey) -> Callback:
-        names = self.wire.result
-        identifier = _random_id()
-        body = encode(
-            {
-                names["message_id"]: identifier,
-                names["message_type"]: self.wire.result_type,
-                names["issued_at"]: instant(at),
-                names["participant"]: transaction.participant,
-                **report(transaction, self.wire),
-            }
-        )
-        url = self.callback_url + self.wire.paths["callback"].format(participant=transaction.participant)
-        signature = signatures.sign(
-            body, key, typ=self.wire.typ_callback, audience=url, jti=_random_id(), now_s=at // 1_000_000
-        )
-        return Callback(
-            id=identifier,
-            transaction_id=transaction.id,
-            participant=transaction.participant,
-            url=url,
-            body=body,
-            signature=signature,
-        )
+        return self._courier.send(callback, early=early)
 
 
 @asynccontextmanager
@@ -247,7 +270,3 @@ async def _cancelled_at_the_end() -> AsyncIterator[asyncio.TaskGroup]:
 
 class _End(Exception):
     """The way to end a task group from within; never seen outside."""
-
-
-def _random_id() -> str:
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))

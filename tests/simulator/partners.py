@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,7 @@ def create(*assets: dict[str, Any], message_id: str | None = None) -> dict[str, 
 class Answer:
     status: int
     body: dict[str, Any]
+    headers: Mapping[str, str]
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Client:
     async def _post(self, path: str, body: bytes | str, headers: dict[str, str]) -> Answer:
         url = self.smp.base_url + path
         async with self.session.post(url, data=body, headers={"Content-Type": "application/json", **headers}) as got:
-            return Answer(status=got.status, body=json.loads(await got.read()))
+            return Answer(status=got.status, body=json.loads(await got.read()), headers=got.headers)
 
 
 @dataclass

@@ -8,15 +8,15 @@ import signal
 import typer
 
 
-def address(listen: str) -> tuple[str, int]:
-    """Read `--listen` as host and port; port 0 picks a free one.
+def address(listen: str, *, option: str = "--listen") -> tuple[str, int]:
+    """Read an address option as host and port; port 0 picks a free one.
 
     Raises:
         BadParameter: it is no address.
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise typer.BadParameter(f"{listen!r} is not an address such as 127.0.0.1:9443", param_hint="--listen")
+        raise typer.BadParameter(f"{listen!r} is not an address such as 127.0.0.1:9443", param_hint=option)
     return host.strip("[]"), int(port)
 
 
