@@ -17,9 +17,9 @@ from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.core import codec
 from gateway.core.message import Hop, Message
 from gateway.core.printable import printable
+from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
 from gateway.errors import GatewayError
-from gateway.ports import MessageFilter
 
 _RECENT = 10_000  # the messages among which the beginning of an id is looked for; a whole id is always found
 

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import orjson
 
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, Kind
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.errors import SubmissionRefused
 
@@ -36,7 +36,7 @@ def encode_submission(profile: Profile, kind: Kind, submission_id: str, content:
     """
     names, shape = profile.members.submission, profile.shape(kind)
     payload: object
-    if kind is Kind.ASSETS:
+    if kind == ASSETS:
         payload_name = names.assets
         payload = [
             _members(shape.members, row, f"assets[{index}]") for index, row in enumerate(_list(content, "assets"))

@@ -7,16 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core import codec, validation
 from gateway.core.mapping import MessageSpec, compose
-from gateway.core.message import (
-    Draft,
-    Hops,
-    Kind,
-    Lane,
-    MailboxPosition,
-    Problem,
-    Reference,
-    message_id,
-)
+from gateway.core.message import ASSETS, Draft, Hops, Kind, Lane, MailboxPosition, Problem, Reference, message_id
 from gateway.core.point import Snapshot
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES, RelayRule
@@ -64,7 +55,7 @@ def draft(
 def unbound(intake: Intake, problem: Problem) -> Draft:
     """Refuse a request that belongs to no message, so that it is committed and acknowledged all the same."""
     lane = replace(intake.lane, message=UNBOUND)
-    return _draft(replace(intake, lane=lane), Kind.ASSETS, b"{}", 0, (problem,))
+    return _draft(replace(intake, lane=lane), ASSETS, b"{}", 0, (problem,))
 
 
 def _draft(intake: Intake, kind: Kind, content: bytes, rows: int, problems: tuple[Problem, ...]) -> Draft:

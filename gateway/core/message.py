@@ -15,11 +15,10 @@ from gateway.core.transaction import State
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "smp-gateway.message")
 
 
-class Kind(StrEnum):
-    """What a message creates; the wire profile says how each is sent."""
-
-    ASSETS = "assets"
-    UNIT = "unit"
+# What a message is, by the name of its kind: one of the two below, or a further one that the wire profile declares.
+Kind = str
+ASSETS: Kind = "assets"
+UNIT: Kind = "unit"
 
 
 class Hop(StrEnum):

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, Kind
 
 _UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)")
@@ -71,7 +71,7 @@ class Paths(_Part):
 
     def submission(self, kind: Kind) -> str:
         """Where a submission of this kind is sent."""
-        return self.assets if kind is Kind.ASSETS else self.units
+        return self.assets if kind == ASSETS else self.units
 
     def callback_of(self, participant: str) -> str:
         """Where this participant's callbacks arrive."""
@@ -322,7 +322,7 @@ class Capabilities(_Part):
 
     def deduplicates_kind(self, kind: Kind) -> bool:
         """Whether sending the same submission id of this kind again cannot make a second effect."""
-        return self.deduplicates.assets if kind is Kind.ASSETS else self.deduplicates.units
+        return self.deduplicates.assets if kind == ASSETS else self.deduplicates.units
 
 
 class Timings(_Part):
@@ -386,7 +386,7 @@ class Profile(_Part):
 
     def shape(self, kind: Kind) -> Shape:
         """What one row of this kind looks like."""
-        return self.asset if kind is Kind.ASSETS else self.unit
+        return self.asset if kind == ASSETS else self.unit
 
 
 def _fields(members: Mapping[str, FieldSpec], prefix: str = "") -> list[tuple[str, FieldSpec]]:

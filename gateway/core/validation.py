@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TypeGuard
 
 from gateway.core import reference_data
-from gateway.core.message import Kind, Problem
+from gateway.core.message import ASSETS, Kind, Problem
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -53,11 +53,11 @@ class _Notes:
 def check(kind: Kind, content: Mapping[str, object], profile: Profile) -> Checked:
     """Check a message's content in our own member names; never raises, whatever the content is."""
     notes = _Notes()
-    name = "assets" if kind is Kind.ASSETS else "unit"
+    name = "assets" if kind == ASSETS else "unit"
     for other in content:
         if other != name:
             notes.problem(str(other), "unknown_member", f"{_show(other)} is not a member of a message of kind {kind}")
-    if kind is Kind.ASSETS:
+    if kind == ASSETS:
         _check_assets(notes, content.get(name), profile)
     else:
         _check_row(notes, name, content.get(name), profile.unit, profile)

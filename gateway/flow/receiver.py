@@ -13,10 +13,11 @@ from gateway.core import callback, jws
 from gateway.core.callback import Judged
 from gateway.core.jws import VerifiedHeader
 from gateway.core.message import Hop
+from gateway.core.record import Disposition, Evidence, Received
 from gateway.errors import JournalFull, SignatureRefused
 from gateway.flow.account import Account
 from gateway.flow.signals import Signals
-from gateway.ports import CallbackReply, Clock, Disposition, Evidence, Journal, Received
+from gateway.ports import CallbackReply, Clock, Journal
 from gateway.telemetry import Telemetry
 
 _FULL_PAUSE_S = 60

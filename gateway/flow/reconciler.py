@@ -12,11 +12,12 @@ from gateway.core import answer, codec
 from gateway.core.answer import FindingKind, StatusFinding
 from gateway.core.message import Attempt, Submission
 from gateway.core.reconciliation import Step, can_ask, decide
+from gateway.core.record import Changed
 from gateway.core.transaction import Event
 from gateway.flow.account import Account
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
-from gateway.ports import Changed, Clock, Entropy, Journal
+from gateway.ports import Clock, Entropy, Journal
 from gateway.telemetry import Telemetry
 
 _AT_ONCE = 8  # status calls under way at the same time, so that a backlog of doubts cannot crowd out fresh messages

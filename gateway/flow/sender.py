@@ -20,11 +20,12 @@ from gateway.core import answer, codec, strict_json
 from gateway.core.answer import Meaning
 from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import doubt_pause, poll_pause
+from gateway.core.record import Appended, Changed, Outgoing, Settlement
 from gateway.core.transaction import Event, State
 from gateway.errors import JournalFull, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
 from gateway.flow.signals import Signals
-from gateway.ports import Appended, Changed, Clock, Entropy, Journal, Outgoing, Reply, Settlement
+from gateway.ports import Clock, Entropy, Journal, Reply
 from gateway.telemetry import Telemetry
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gateway.core.record import Changed
 from gateway.core.transaction import BLOCKING, State
-from gateway.ports import Changed
 
 
 class Signals:

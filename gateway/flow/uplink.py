@@ -15,25 +15,14 @@ from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot
 from gateway.core.profile import Profile
+from gateway.core.record import Appended, Changed, Outgoing
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.core.trigger import Baseline, Fire, intake_key, observe
 from gateway.errors import JournalFull, SubmissionRefused
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
-from gateway.ports import (
-    Appended,
-    Busy,
-    Changed,
-    Clock,
-    Committed,
-    Journal,
-    MailboxStatus,
-    Outgoing,
-    Refused,
-    Request,
-    Session,
-)
+from gateway.ports import Busy, Clock, Committed, Journal, MailboxStatus, Refused, Request, Session
 from gateway.settings.configuration import SiteConfig
 from gateway.telemetry import Telemetry
 

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core.mailbox import PAYLOAD_MAX
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, Kind
 from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.quantities import (
@@ -242,7 +242,7 @@ def _kind(value: object) -> Kind:
         raise ValueError("kind: unit is not built yet; available: assets")
     if value != "assets":
         raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, ['assets'])}")
-    return Kind.ASSETS
+    return ASSETS
 
 
 class Message(Part):

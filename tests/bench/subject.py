@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gateway.app import open_reader
 from gateway.core.message import Hop
-from gateway.ports import MessageFilter
+from gateway.core.record import MessageFilter
 from tests.bench import layout, material
 
 ROOT = Path(__file__).parents[2]

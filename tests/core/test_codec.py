@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gateway.core import codec
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT
 from gateway.core.profile import Profile
 from gateway.errors import SubmissionRefused
 
@@ -22,7 +22,7 @@ ASSET: dict[str, object] = {
 
 
 def encode(profile: Profile, asset: dict[str, object]) -> bytes:
-    return codec.encode_submission(profile, Kind.ASSETS, "9f1c", {"assets": [asset]})
+    return codec.encode_submission(profile, ASSETS, "9f1c", {"assets": [asset]})
 
 
 def test_assets_bytes(profile: Profile) -> None:
@@ -40,7 +40,7 @@ def test_assets_bytes(profile: Profile) -> None:
 def test_unit_bytes(profile: Profile) -> None:
     """A unit goes in its own member."""
     unit = {"alignedAssets": ["A"], "unitName": "HAMS-1", "unitType": "NonBM", "services": ["DCL"]}
-    assert codec.encode_submission(profile, Kind.UNIT, "u1", {"unit": unit}) == (
+    assert codec.encode_submission(profile, UNIT, "u1", {"unit": unit}) == (
         b'{"messageId":"u1","action":"Create","unit":{"unitName":"HAMS-1","unitType":"NonBM","services":["DCL"],'
         b'"alignedAssets":["A"]}}'
     )
@@ -58,7 +58,7 @@ def test_another_profile_renames_everything(profile_path: Path) -> None:
     tree["asset"]["require_any"] = []
     other = Profile.model_validate(tree)
     content = {"assets": [{"assetName": "A", "technology": "EV"}]}
-    assert codec.encode_submission(other, Kind.ASSETS, "1", content) == (
+    assert codec.encode_submission(other, ASSETS, "1", content) == (
         b'{"id":"1","verb":"Create","items":[{"tech":"EV","label":"A"}]}'
     )
 
@@ -88,9 +88,9 @@ def test_refuses_what_the_profile_cannot_say(profile: Profile, changes: dict[str
 def test_refuses_other_content(profile: Profile, content: dict[str, object]) -> None:
     """Content of another shape is refused, not encoded as something else."""
     with pytest.raises(SubmissionRefused):
-        codec.encode_submission(profile, Kind.ASSETS, "1", content)
+        codec.encode_submission(profile, ASSETS, "1", content)
     with pytest.raises(SubmissionRefused):
-        codec.encode_submission(profile, Kind.UNIT, "1", content)
+        codec.encode_submission(profile, UNIT, "1", content)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
 from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot
-from gateway.core.message import Kind, Lane, MailboxPosition, Problem, Reference
+from gateway.core.message import ASSETS, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Quality, Reading
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES
@@ -30,7 +30,7 @@ INTAKE = Intake(
 )
 SPEC = MessageSpec(
     name="battery",
-    kind=Kind.ASSETS,
+    kind=ASSETS,
     trigger=MailboxTrigger(mailbox="plc", kind=1),
     template={
         "assets": [

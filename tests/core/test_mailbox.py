@@ -26,7 +26,7 @@ from gateway.core.mailbox import (
     state_code,
     text_registers,
 )
-from gateway.core.message import Kind, Lane, Message, Problem
+from gateway.core.message import ASSETS, Lane, Message, Problem
 from gateway.core.relay import MAILBOX_STATES, Relay, RelayRule
 from gateway.core.transaction import State
 
@@ -171,7 +171,7 @@ def test_neighbouring_blocks_are_fine() -> None:
 MESSAGE = Message(
     id="m",
     lane=Lane(environment="test", participant="exstor", site="hams-bess", message="battery"),
-    kind=Kind.ASSETS,
+    kind=ASSETS,
     intake_key="plc:1.7",
     content=b"{}",
     rows=1,

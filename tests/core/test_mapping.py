@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot, compile_template, compose, points_of
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT
 from gateway.core.point import Quality, Reading, Snapshot
 
 TREE: dict[str, object] = {
@@ -24,7 +24,7 @@ TREE: dict[str, object] = {
 
 def message(tree: dict[str, object]) -> MessageSpec:
     trigger = MailboxTrigger(mailbox="plc", kind=1)
-    return MessageSpec(name="battery", kind=Kind.ASSETS, trigger=trigger, template=compile_template(tree))
+    return MessageSpec(name="battery", kind=ASSETS, trigger=trigger, template=compile_template(tree))
 
 
 def readings(**values: Decimal | str) -> Snapshot:
@@ -94,7 +94,7 @@ def test_unit_content_has_no_rows() -> None:
     """Pins that problems of a unit name no row and a path within the unit."""
     template = compile_template({"unit": {"unitName": "HAMS-1", "maxExportMw": {"point": "p"}}})
     trigger = MailboxTrigger(mailbox="plc", kind=2)
-    (problem,) = compose(MessageSpec(name="u", kind=Kind.UNIT, trigger=trigger, template=template), {}).problems
+    (problem,) = compose(MessageSpec(name="u", kind=UNIT, trigger=trigger, template=template), {}).problems
     assert (problem.row, problem.ref, problem.field) == (None, "HAMS-1", "maxExportMw")
 
 

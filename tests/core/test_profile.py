@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT
 from gateway.core.profile import Profile
 
 Tree = dict[str, Any]
@@ -21,7 +21,7 @@ def tree(profile_path: Path) -> Tree:
 
 def test_the_shipped_profile_says_what_domain_says(profile: Profile) -> None:
     """smp-v1 as domain.md section 3 writes it down, checked value by value."""
-    assert (profile.paths.submission(Kind.ASSETS), profile.paths.submission(Kind.UNIT)) == ("/assets", "/units")
+    assert (profile.paths.submission(ASSETS), profile.paths.submission(UNIT)) == ("/assets", "/units")
     assert (profile.paths.authenticate, profile.paths.status) == ("/authenticate", "/transactions/status")
     assert profile.paths.callback_of("exstor") == "/smp/v1/callbacks/exstor"
     assert profile.headers.signature == "X-JWS-Signature"
@@ -34,8 +34,8 @@ def test_the_shipped_profile_says_what_domain_says(profile: Profile) -> None:
         1000,
     )
     assert {limits.request_bytes, limits.response_bytes, limits.callback_bytes} == {4 * 1024 * 1024}
-    assert profile.capabilities.deduplicates_kind(Kind.ASSETS)
-    assert profile.capabilities.deduplicates_kind(Kind.UNIT)
+    assert profile.capabilities.deduplicates_kind(ASSETS)
+    assert profile.capabilities.deduplicates_kind(UNIT)
     assert (profile.pipeline, profile.gsp_mismatch, profile.atomic_batches) == ("after_submit", "warning", True)
 
 

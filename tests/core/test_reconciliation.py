@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.answer import FindingKind, StatusFinding
-from gateway.core.message import Attempt, Kind, Lane, Submission
+from gateway.core.message import ASSETS, Attempt, Lane, Submission
 from gateway.core.profile import Profile
 from gateway.core.reconciliation import decide, doubt_pause, poll_pause
 from gateway.core.transaction import Event, State
@@ -27,7 +27,7 @@ def doubted(seconds: int) -> Submission:
         id="s1",
         message_id="m1",
         lane=Lane(environment="test", participant="exstor", site="hams-bess", message="battery"),
-        kind=Kind.ASSETS,
+        kind=ASSETS,
         body=b"{}",
         attempt=Attempt(number=1, jti="j", iat=NOW // SECOND - seconds, key_id="k"),
         state=State.IN_DOUBT,

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.core import codec, validation
 from gateway.core.mailbox import TEXT_CHARACTERS
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.profile import Profile
 from gateway.errors import SubmissionRefused
 
-ASSET: dict[str, Any] = {
+ASSET_ROW: dict[str, Any] = {
     "assetName": "HAMS BESS PCS 1",
     "externalRef": "hams-bess/pcs1",
     "assetType": "Storage",
@@ -28,7 +28,7 @@ ASSET: dict[str, Any] = {
     "startDate": "2026-12-01",
     "endDate": None,
 }
-UNIT: dict[str, Any] = {
+UNIT_ROW: dict[str, Any] = {
     "unitName": "HAMS-1",
     "unitType": "NonBM",
     "bmUnitId": None,
@@ -43,7 +43,7 @@ UNIT: dict[str, Any] = {
 
 
 def found(kind: Kind, row: object, profile: Profile) -> list[tuple[str | None, str]]:
-    content = {"assets": [row]} if kind is Kind.ASSETS else {"unit": row}
+    content = {"assets": [row]} if kind == ASSETS else {"unit": row}
     return [(problem.field, problem.code) for problem in validation.check(kind, content, profile).problems]
 
 
@@ -51,10 +51,10 @@ def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-@pytest.mark.parametrize(("kind", "row"), [(Kind.ASSETS, ASSET), (Kind.UNIT, UNIT)])
+@pytest.mark.parametrize(("kind", "row"), [(ASSETS, ASSET_ROW), (UNIT, UNIT_ROW)])
 def test_domain_examples_are_valid(profile: Profile, kind: Kind, row: dict[str, Any]) -> None:
     """The examples of domain.md have neither problems nor warnings."""
-    content = {"assets": [row]} if kind is Kind.ASSETS else {"unit": row}
+    content = {"assets": [row]} if kind == ASSETS else {"unit": row}
     assert validation.check(kind, content, profile) == validation.Checked()
 
 
@@ -108,8 +108,8 @@ def test_domain_examples_are_valid(profile: Profile, kind: Kind, row: dict[str, 
 )
 def test_asset_problems(profile: Profile, changes: dict[str, Any], field: str, code: str) -> None:
     """Each mistake is found where it stands, and is the only thing found."""
-    row = {name: value for name, value in {**ASSET, **changes}.items() if value is not ...}
-    assert found(Kind.ASSETS, row, profile) == [(field, code)]
+    row = {name: value for name, value in {**ASSET_ROW, **changes}.items() if value is not ...}
+    assert found(ASSETS, row, profile) == [(field, code)]
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ def test_asset_problems(profile: Profile, changes: dict[str, Any], field: str, c
 )
 def test_unit_problems(profile: Profile, changes: dict[str, Any], field: str, code: str) -> None:
     """The rules of a unit, its counts and its BM id."""
-    row = {name: value for name, value in {**UNIT, **changes}.items() if value is not ...}
-    assert found(Kind.UNIT, row, profile) == [(field, code)]
+    row = {name: value for name, value in {**UNIT_ROW, **changes}.items() if value is not ...}
+    assert found(UNIT, row, profile) == [(field, code)]
 
 
 def test_limits_are_inclusive(profile: Profile) -> None:
     """100 characters, 1000 assets and 1000 aligned assets are legal; one asset more is not."""
-    rows = [ASSET | {"assetName": f"{n:0100}"} for n in range(1001)]
-    assert validation.check(Kind.ASSETS, {"assets": rows[:1000]}, profile).problems == ()
-    assert [p.code for p in validation.check(Kind.ASSETS, {"assets": rows}, profile).problems] == ["too_many"]
-    assert found(Kind.UNIT, UNIT | {"alignedAssets": [str(n) for n in range(1000)]}, profile) == []
+    rows = [ASSET_ROW | {"assetName": f"{n:0100}"} for n in range(1001)]
+    assert validation.check(ASSETS, {"assets": rows[:1000]}, profile).problems == ()
+    assert [p.code for p in validation.check(ASSETS, {"assets": rows}, profile).problems] == ["too_many"]
+    assert found(UNIT, UNIT_ROW | {"alignedAssets": [str(n) for n in range(1000)]}, profile) == []
 
 
 def test_problem_names_row_ref_and_value(profile: Profile) -> None:
     """A sentence that somebody at the plant can act upon."""
-    wrong = ASSET | {"assetName": "PCS 2", "meterPoints": [{"type": "MPAN", "id": "2000000000201"}]}
-    (problem,) = validation.check(Kind.ASSETS, {"assets": [ASSET, wrong]}, profile).problems
+    wrong = ASSET_ROW | {"assetName": "PCS 2", "meterPoints": [{"type": "MPAN", "id": "2000000000201"}]}
+    (problem,) = validation.check(ASSETS, {"assets": [ASSET_ROW, wrong]}, profile).problems
     assert (problem.row, problem.ref) == (1, "PCS 2")
     assert str(problem) == "row 1 meterPoints[0].id: check digit of 2000000000201 must be 0"
     assert len(str(problem)) <= TEXT_CHARACTERS  # the whole of it reaches a PLC
@@ -154,14 +154,14 @@ def test_problem_names_row_ref_and_value(profile: Profile) -> None:
 
 def test_names_are_unique(profile: Profile) -> None:
     """The second asset of the same name is the one refused."""
-    (problem,) = validation.check(Kind.ASSETS, {"assets": [ASSET, ASSET]}, profile).problems
+    (problem,) = validation.check(ASSETS, {"assets": [ASSET_ROW, ASSET_ROW]}, profile).problems
     assert (problem.row, problem.code) == (1, "not_unique")
 
 
 def test_bm_unit_instead_of_meter_point(profile: Profile) -> None:
     """A bmUnitId stands in for a meter point; an odd one is a warning only."""
-    row = without(ASSET, "meterPoints") | {"bmUnitId": "VKNGW-3"}
-    checked = validation.check(Kind.ASSETS, {"assets": [row]}, profile)
+    row = without(ASSET_ROW, "meterPoints") | {"bmUnitId": "VKNGW-3"}
+    checked = validation.check(ASSETS, {"assets": [row]}, profile)
     assert (checked.problems, [warning.code for warning in checked.warnings]) == ((), ["bm_unit_form"])
 
 
@@ -169,7 +169,7 @@ def test_bm_unit_instead_of_meter_point(profile: Profile) -> None:
 def test_gsp_mismatch(profile: Profile, mode: str) -> None:
     """An MPAN of another distributor's area is a warning, or an error where the profile says so."""
     strict = profile.model_copy(update={"gsp_mismatch": mode})
-    checked = validation.check(Kind.ASSETS, {"assets": [ASSET | {"connection": {"gspGroup": "_A"}}]}, strict)
+    checked = validation.check(ASSETS, {"assets": [ASSET_ROW | {"connection": {"gspGroup": "_A"}}]}, strict)
     codes = {"warning": checked.warnings, "error": checked.problems}
     assert [note.code for note in codes.pop(mode)] == ["gsp_mismatch"]
     assert codes.popitem()[1] == ()
@@ -179,7 +179,7 @@ def test_independent_network_fits_anywhere(profile: Profile) -> None:
     """Distributors from 24 on have no area of their own."""
     points = [{"type": "MPAN", "id": "2400000000245"}]
     points[0]["id"] = next(f"240000000024{digit}" for digit in range(10) if _valid(f"240000000024{digit}"))
-    checked = validation.check(Kind.ASSETS, {"assets": [ASSET | {"meterPoints": points}]}, profile)
+    checked = validation.check(ASSETS, {"assets": [ASSET_ROW | {"meterPoints": points}]}, profile)
     assert checked == validation.Checked()
 
 
@@ -191,8 +191,8 @@ def _valid(mpan: str) -> bool:
 @pytest.mark.parametrize("content", [{}, {"assets": None}, {"assets": []}, {"assets": "A"}, {"assets": {"A": 1}}])
 def test_nothing_to_create(profile: Profile, content: dict[str, Any]) -> None:
     """A message without a row is refused, of either kind."""
-    assert validation.check(Kind.ASSETS, content, profile).problems
-    assert validation.check(Kind.UNIT, content, profile).problems
+    assert validation.check(ASSETS, content, profile).problems
+    assert validation.check(UNIT, content, profile).problems
 
 
 JUNK = st.recursive(
@@ -202,13 +202,13 @@ JUNK = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(ASSET)), JUNK))
+@given(st.dictionaries(st.sampled_from(sorted(ASSET_ROW)), JUNK))
 def test_what_passes_can_be_encoded(profile: Profile, changes: dict[str, Any]) -> None:
     """Validation never raises, and what it lets through the codec can always put on the wire."""
-    content = {"assets": [ASSET | changes]}
-    if validation.check(Kind.ASSETS, content, profile).problems:
+    content = {"assets": [ASSET_ROW | changes]}
+    if validation.check(ASSETS, content, profile).problems:
         return
     try:
-        codec.encode_submission(profile, Kind.ASSETS, "id", content)
+        codec.encode_submission(profile, ASSETS, "id", content)
     except SubmissionRefused as refused:
         pytest.fail(f"valid, yet not encodable: {refused}")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.message import Lane, Submission
+from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
 from gateway.edge.journal.reader import AttemptRow, AuditRow, JournalReader, MessageStory
-from gateway.ports import MessageFilter
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.record import Arrival, Entry
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.jws import KeyRecord
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT
 from gateway.core.profile import Profile
 from gateway.flow.account import Account, Identity, Ticket
 from gateway.flow.gate import Gate
@@ -57,7 +57,7 @@ class Scene:
     events: list[str]
 
     async def ticket(self) -> Ticket:
-        await self.account.ready(Kind.ASSETS)
+        await self.account.ready(ASSETS)
         ticket = self.account.ticket
         assert ticket is not None
         return ticket
@@ -242,10 +242,10 @@ def test_a_held_endpoint_is_tried_again_and_told_once(profile: Profile) -> None:
 
     async def story(scene: Scene) -> None:
         await scene.ticket()
-        scene.account.hold_endpoint(Kind.ASSETS, "404")
-        scene.account.hold_endpoint(Kind.ASSETS, "404")
-        assert not scene.account.can_send(Kind.ASSETS)
-        assert scene.account.can_send(Kind.UNIT)
+        scene.account.hold_endpoint(ASSETS, "404")
+        scene.account.hold_endpoint(ASSETS, "404")
+        assert not scene.account.can_send(ASSETS)
+        assert scene.account.can_send(UNIT)
         await scene.ticket()
         assert asyncio.get_running_loop().time() == 300
         assert scene.events.count("endpoint_held") == 1

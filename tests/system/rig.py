@@ -24,8 +24,8 @@ from gateway.app import Gateway, MessageStory, adapters, gateway, open_reader
 from gateway.cli.keys import generate_keys
 from gateway.core.message import Message
 from gateway.core.point import Value
+from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
-from gateway.ports import MessageFilter
 from gateway.settings.configuration import Configuration, load
 from gateway.settings.secrets import secret_path
 from gateway.simulator import Redelivery, SimulatedSmp

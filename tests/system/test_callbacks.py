@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.cli.certificates import private_pem
 from gateway.core.message import Message
+from gateway.core.record import Disposition
 from gateway.core.transaction import State
 from gateway.edge.journal.reader import CallbackRow
-from gateway.ports import Disposition
 from tests.system.rig import Running, World, holds, world
 
 REFUSED = (401, {"error": "signature not accepted"})

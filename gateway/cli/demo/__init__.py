@@ -23,8 +23,8 @@ from gateway.cli.demo import screen
 from gateway.cli.demo.surroundings import Surroundings, surroundings
 from gateway.cli.run import new_event_loop
 from gateway.cli.simulate.story import Act, Storyteller, Told
+from gateway.core.record import MessageFilter
 from gateway.errors import ConfigError, GatewayError
-from gateway.ports import MessageFilter
 from gateway.settings.example import example_configuration
 from gateway.telemetry import Telemetry
 

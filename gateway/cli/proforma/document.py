@@ -11,7 +11,7 @@ from gateway.cli.proforma.material import Material, Missing, moment
 from gateway.core.certificate import Certificate, issuer_of
 from gateway.core.jwk import KeyRecord, jwk_of, thumbprint
 from gateway.core.jws import CRITICAL, protected_header
-from gateway.core.message import Kind
+from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.profile import Profile
 from gateway.settings.configuration import Configuration, Contact, Participant, SmpEnvironment
 
@@ -151,7 +151,7 @@ def proforma_of(configuration: Configuration, participant: Participant, material
         smp=_smp(smp, material),
         callbacks=_callbacks(configuration, participant, smp.profile, material),
         signing=_signing(participant, smp.profile, material.key),
-        messages=tuple(_kind(kind, configuration, participant, smp.profile) for kind in Kind),
+        messages=tuple(_kind(kind, configuration, participant, smp.profile) for kind in (ASSETS, UNIT)),
         largest_request_bytes=smp.profile.limits.request_bytes,
         missing=material.missing,
     )
@@ -234,11 +234,11 @@ def _public_key(key: KeyRecord) -> PublicKeyEntry:
 def _kind(kind: Kind, configuration: Configuration, participant: Participant, profile: Profile) -> MessageKind:
     limits = profile.limits
     per_submission: Mapping[Kind, Mapping[str, int]] = {
-        Kind.ASSETS: {"assets": limits.assets_per_submission},
-        Kind.UNIT: {"units": limits.units_per_submission, "aligned_assets": limits.aligned_assets_per_unit},
+        ASSETS: {"assets": limits.assets_per_submission},
+        UNIT: {"units": limits.units_per_submission, "aligned_assets": limits.aligned_assets_per_unit},
     }
     return MessageKind(
-        kind=kind.value,
+        kind=kind,
         action=profile.shape(kind).action,
         limits=per_submission[kind],
         made_by=tuple(

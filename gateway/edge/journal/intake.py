@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.record import Appended, Outgoing
 from gateway.core.transaction import TERMINAL, Event, State, advance
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.statements import Commit
 from gateway.errors import JournalFull
-from gateway.ports import Appended, Outgoing
 
 
 def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: bool, after_verdict: bool) -> Appended:

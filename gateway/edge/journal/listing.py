@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gateway.core.message import Lane, Message, Submission
+from gateway.core.record import Depth, MessageFilter
 from gateway.core.transaction import State
 from gateway.edge.journal import rows
 from gateway.edge.journal.statements import Reading
-from gateway.ports import Depth, MessageFilter
 
 
 def lanes(reading: Reading, waits_for_verdict: Callable[[Lane], bool]) -> Sequence[Lane]:

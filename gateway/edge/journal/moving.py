@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 from gateway.core.mailbox import next_result_seq
 from gateway.core.message import Created, Hop, Hops, Lane, Problem, Submission
+from gateway.core.record import Changed
 from gateway.core.relay import RelayRule, due
 from gateway.core.transaction import TERMINAL, Event, State, advance, combine
 from gateway.edge.journal import rows
 from gateway.edge.journal.rows import Part
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
-from gateway.ports import Changed
 
 GATEWAY = "gateway"  # the actor of everything that no person did
 SMP = "smp"

@@ -10,13 +10,13 @@ from pathlib import Path
 import apsw
 
 from gateway.core.message import Message, Submission
+from gateway.core.record import Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.edge.journal import listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.statements import Reading, Row
 from gateway.errors import JournalError
-from gateway.ports import Depth, Disposition, MessageFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

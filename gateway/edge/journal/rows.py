@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.message import Attempt, Created, Hop, Hops, Kind, Lane, MailboxPosition, Message, Problem, Submission
+from gateway.core.message import Attempt, Created, Hop, Hops, Lane, MailboxPosition, Message, Problem, Submission
 from gateway.core.relay import Relay, RelayRule, rule_from_json, rule_to_json
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -62,7 +62,7 @@ def message(row: Row, hops: Hops) -> Message:
     return Message(
         id=ident,
         lane=Lane.parse(lane),
-        kind=Kind(kind),
+        kind=kind,
         intake_key=key,
         content=content,
         rows=rows,
@@ -84,7 +84,7 @@ def submission(row: Row) -> Submission:
         id=ident,
         message_id=message_id,
         lane=Lane.parse(lane),
-        kind=Kind(kind),
+        kind=kind,
         body=body,
         attempt=Attempt(number=number, jti=jti, iat=iat, key_id=key),
         state=State(state),

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.core.message import Attempt, Hop, Lane, Message, Submission
+from gateway.core.record import Changed, Outgoing, Settlement
 from gateway.core.transaction import TRANSITIONS, Event, State
 from gateway.edge.journal import intake, listing, moving, rows, verdicts
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
-from gateway.ports import Changed, Outgoing, Settlement
 
 # A doubt that may not be sent again, its message's not-after having passed, is looked at again after this pause (µs),
 # until a verdict or the doubt deadline ends it.

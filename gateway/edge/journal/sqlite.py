@@ -30,6 +30,7 @@ import apsw
 
 from gateway.core.callback import Callback
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event
 from gateway.core.verdict import Verdict
@@ -48,17 +49,7 @@ from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken, JournalFull
-from gateway.ports import (
-    Appended,
-    Changed,
-    Clock,
-    Depth,
-    Evidence,
-    MessageFilter,
-    Outgoing,
-    Received,
-    Settlement,
-)
+from gateway.ports import Clock
 
 T = TypeVar("T")
 

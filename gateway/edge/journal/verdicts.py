@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 
 from gateway.core.callback import Callback
 from gateway.core.message import Hops, Submission
+from gateway.core.record import Changed, Disposition, Evidence, Received
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
-from gateway.ports import Changed, Disposition, Evidence, Received
 
 _ENDS: dict[Event, frozenset[State]] = {
     Event.SUCCESS: frozenset({State.COMPLETED}),

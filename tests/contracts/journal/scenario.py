@@ -8,28 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.core.callback import Callback
-from gateway.core.message import (
-    Attempt,
-    Draft,
-    Hop,
-    Kind,
-    Lane,
-    MailboxPosition,
-    Problem,
-    Submission,
-    message_id,
-)
+from gateway.core.message import ASSETS, Attempt, Draft, Hop, Lane, MailboxPosition, Problem, Submission, message_id
+from gateway.core.record import Evidence, Outgoing, Settlement
 from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
-from gateway.ports import Evidence, Journal, Outgoing, Settlement
+from gateway.ports import Journal
 
 START = 1_795_000_000_000_000
 SECOND = 1_000_000
 BATTERY = Lane(environment="test", participant="exstor", site="hams-bess", message="battery")
-UNIT = replace(BATTERY, message="hams-1")
+UNIT_LANE = replace(BATTERY, message="hams-1")
 FOREIGN = Lane(environment="test", participant="exflex", site="depot", message="chargers")
 BAD_MPAN = Problem(row=0, ref="PCS 1", field="meterPoints[0].id", code="invalid_mpan", message="check digit")
 
@@ -94,7 +85,7 @@ def draft(
     return Draft(
         id=message_id(lane, key),
         lane=lane,
-        kind=Kind.ASSETS,
+        kind=ASSETS,
         intake_key=key,
         raw=b"\x00\x01",
         content=content,

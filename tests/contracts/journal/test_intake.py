@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.message import Hop, Kind, MailboxPosition, Reference
+from gateway.core.message import ASSETS, UNIT, Hop, MailboxPosition, Reference
+from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
-from gateway.ports import Journal, MessageFilter
+from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BAD_MPAN,
     BATTERY,
     FOREIGN,
     START,
-    UNIT,
+    UNIT_LANE,
     Place,
     draft,
     outgoing,
@@ -40,7 +41,7 @@ async def test_a_busy_lane_queues_and_another_does_not(journal: Journal) -> None
     """A lane whose head is SENDING only accepts; a lane never waits for another."""
     await sent(journal, 1, "s1")
     assert (await journal.append(draft(2), outgoing("s2"))).submission is None
-    assert (await journal.append(draft(1, UNIT), outgoing("u1"))).submission is not None
+    assert (await journal.append(draft(1, UNIT_LANE), outgoing("u1"))).submission is not None
 
 
 async def test_an_earlier_accepted_message_keeps_its_turn(journal: Journal) -> None:
@@ -55,7 +56,7 @@ async def test_everything_of_a_draft_is_kept(journal: Journal) -> None:
     await journal.append(replace(draft(1), reference=reference, not_after=START + 10_000_000))
     message = await journal.message(draft(1).id)
     assert message is not None
-    assert (message.lane, message.kind, message.content, message.rows) == (BATTERY, Kind.ASSETS, draft(1).content, 3)
+    assert (message.lane, message.kind, message.content, message.rows) == (BATTERY, ASSETS, draft(1).content, 3)
     assert (message.accepted_at, message.not_after) == (START, START + 10_000_000)
     assert message.hops[Hop.SEEN] == START - 2
     assert await journal.position("hams-bess", "plc") == draft(1).position
@@ -76,7 +77,7 @@ async def test_another_content_under_a_known_id_is_told(journal: Journal) -> Non
     """`same` is False when the content or the kind differs, and the first content stands."""
     await journal.append(draft(1))
     assert not (await journal.append(draft(1, content=b'{"assets":[1]}'))).same
-    assert not (await journal.append(replace(draft(1), kind=Kind.UNIT))).same
+    assert not (await journal.append(replace(draft(1), kind=UNIT))).same
     message = await journal.message(draft(1).id)
     assert message is not None
     assert message.content == draft(1).content

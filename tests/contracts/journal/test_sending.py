@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.message import Hop
+from gateway.core.record import Settlement
 from gateway.core.transaction import Event, State
 from gateway.errors import TransitionRefused
-from gateway.ports import Journal, Settlement
+from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BAD_MPAN,
     BATTERY,

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.message import Lane, Submission
+from gateway.core.record import Settlement
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State
-from gateway.ports import Journal, Settlement
+from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BATTERY,
     FAILURE,
@@ -23,7 +24,7 @@ from tests.contracts.journal.scenario import (
     IMPLEMENTATIONS,
     START,
     SUCCESS,
-    UNIT,
+    UNIT_LANE,
     Place,
     accepted,
     attempt,
@@ -33,7 +34,7 @@ from tests.contracts.journal.scenario import (
     outgoing,
 )
 
-LANES = (BATTERY, UNIT, FOREIGN)
+LANES = (BATTERY, UNIT_LANE, FOREIGN)
 ANSWERS = (Event.TRANSACTION, Event.DECLINED, Event.NOT_PROCESSED, Event.UNCLEAR)
 
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.message import Created, Hop
+from gateway.core.record import Disposition
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.ports import Disposition, Journal
+from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BAD_MPAN,
     FAILURE,

@@ -10,16 +10,16 @@ from pathlib import Path
 import apsw
 import pytest
 
+from gateway.core.record import MessageFilter
 from gateway.core.transaction import Event, State
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLocked, JournalMismatch
-from gateway.ports import MessageFilter
 from tests.contracts.journal.scenario import (
     FAILURE,
     FOREIGN,
     IMPLEMENTATIONS,
-    UNIT,
+    UNIT_LANE,
     Place,
     accepted,
     callback,
@@ -209,12 +209,12 @@ async def test_a_broken_constraint_is_its_callers_alone(place: Place) -> None:
     async with place.open() as journal:
         results = await asyncio.gather(
             journal.append(draft(1), outgoing("s1")),
-            journal.append(draft(1, UNIT), outgoing("s1")),
+            journal.append(draft(1, UNIT_LANE), outgoing("s1")),
             journal.append(draft(1, FOREIGN), outgoing("s2")),
             return_exceptions=True,
         )
         assert [isinstance(each, JournalError) for each in results] == [False, True, False]
-        assert await journal.message(draft(1, UNIT).id) is None
+        assert await journal.message(draft(1, UNIT_LANE).id) is None
         assert (await journal.depth()).messages == {State.SENDING: 2}
 
 
