@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -75,7 +76,8 @@ class SimulatedSmp:
         self._redelivery = redelivery or Redelivery()
         self._listener = tell or (lambda _line: None)
         self._news = asyncio.Event()
-        self._queue: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
+        self._queue: deque[tuple[float, str]] = deque()  # (not before, transaction), in the order of arrival
+        self._filled = asyncio.Event()
         self._stack = AsyncExitStack()
 
     @property
@@ -121,7 +123,7 @@ class SimulatedSmp:
                 tell=self._tell,
             )
             for transaction_id in self.ledger.undecided():
-                self._queue.put_nowait((0.0, transaction_id))
+                self._enqueue(0.0, transaction_id)
             tasks.create_task(self._process_queue(), name="processor")
             self._courier.resume()
             await door.open()
@@ -218,21 +220,31 @@ class SimulatedSmp:
         if early:
             self.ledger.note(Fault.CALLBACK_EARLY, at=now_us(), transaction_id=transaction_id, status=None)
         if early or self.faults.callback_first:
+            while self._queue:  # an early one does not go before its turn
+                self._process(self._queue.popleft()[1])
             tried = self._process(transaction_id, early=True)
             await tried.wait()
             return
-        due = asyncio.get_running_loop().time() + self._delay_s
-        self._queue.put_nowait((due, transaction_id))
+        self._enqueue(asyncio.get_running_loop().time() + self._delay_s, transaction_id)
+
+    def _enqueue(self, due: float, transaction_id: str) -> None:
+        self._queue.append((due, transaction_id))
+        self._filled.set()
 
     async def _process_queue(self) -> None:
-        """Decide transactions in the order of arrival, each not before its time."""
+        """Decide transactions in the order of arrival, each not before its time unless an early one comes after it."""
         loop = asyncio.get_running_loop()
         while True:
-            due, transaction_id = await self._queue.get()
+            if not self._queue:
+                self._filled.clear()
+                await self._filled.wait()
+            due, transaction_id = self._queue[0]
             if due > loop.time():
                 self.ledger.begin(transaction_id)
                 await asyncio.sleep(due - loop.time())
-            self._process(transaction_id)
+            if self._queue and self._queue[0][1] == transaction_id:
+                self._queue.popleft()
+                self._process(transaction_id)
 
     def _process(self, transaction_id: str, *, early: bool = False) -> asyncio.Event:
         transaction = self.ledger.transaction(transaction_id)

@@ -178,6 +178,18 @@ async def test_an_early_callback_overtakes_the_answer(client: Client, host: Host
     assert host.received.qsize() == 1
 
 
+async def test_an_early_callback_does_not_overtake_an_earlier_submission(
+    start: Start, connect: Connect, host: Host
+) -> None:
+    """Pins that decisions keep the order of arrival: the first to name an asset gets it, early callback or not."""
+    async with start(processing_delay_s=600.0) as smp, connect(smp) as client:
+        await client.send("/assets", create(asset("A")))
+        always(smp, Fault.CALLBACK_EARLY)
+        await client.send("/assets", create(asset("A")))
+        assert [entry.status for entry in smp.ledger.entries()] == ["success", "failed"]
+        assert {json.loads((await host.next())[1])["status"] for _ in range(2)} == {"Success", "Failed"}
+
+
 async def test_a_late_callback_waits(client: Client, host: Host) -> None:
     """Pins callback-late: decided, told by status, and not tried."""
     always(client.smp, Fault.CALLBACK_LATE, late_by=600.0)
