@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +143,7 @@ class World:
             if await keys.ended():
                 raise RuntimeError("\n".join(keys.lines))
 
-    async def enter(self, stack: AsyncExitStack, *, answer_delay: str) -> None:
+    async def enter(self, stack: AsyncExitStack, *, answer_delay: str, misbehaving: Sequence[str]) -> None:
         """Start the SMP and the plants."""
         self.smp = await stack.enter_async_context(
             child(
@@ -151,6 +151,7 @@ class World:
                     *("simulate", "smp", "--listen", f"127.0.0.1:{self._smp_port}", "--delay", "150ms"),
                     *("--callback-url", self.environ["PUBLIC_URL"], "--answer-delay", answer_delay),
                     *("--callback-ca", str(self.state / "pki" / "host-ca.pem")),
+                    *misbehaving,
                 ),
                 environ=self.environ,
             )
@@ -220,11 +221,19 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, source: Path = REPOSITORY, dice: random.Random, answer_delay: str = "60ms"
+    folder: Path,
+    *,
+    source: Path = REPOSITORY,
+    dice: random.Random,
+    answer_delay: str = "60ms",
+    misbehaving: Sequence[str] = (),
 ) -> AsyncIterator[World]:
-    """Build the surroundings in an empty folder; leaving kills what still runs."""
+    """Build the surroundings in an empty folder; leaving kills what still runs.
+
+    ``misbehaving`` are further options of `simulate smp`, such as ``--fault lose-reply=0.1``.
+    """
     here = World(folder, source, dice)
     await here.prepare()
     async with AsyncExitStack() as stack:
-        await here.enter(stack, answer_delay=answer_delay)
+        await here.enter(stack, answer_delay=answer_delay, misbehaving=misbehaving)
         yield here
