@@ -32,7 +32,7 @@ from gateway.flow.site import SiteRuntime
 from gateway.flow.uplink import Services
 from gateway.ports import AdapterSpec, Clock, Entropy, Journal, Resources, Transport
 from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
-from gateway.settings.secrets import SecretRef, read_secret, secret_path
+from gateway.settings.secrets import SecretRef, located, read_secret, secret_path
 from gateway.telemetry import Telemetry
 
 __all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_reader"]
@@ -207,7 +207,12 @@ class _Parts:
     def sites(self, services: Services) -> list[SiteRuntime]:
         """One runtime per site, each connection with the adapter of its protocol."""
         specs = adapters()
-        resources = Resources(clock=self.clock, entropy=self.entropy, event=self.telemetry.emit)
+        resources = Resources(
+            clock=self.clock,
+            entropy=self.entropy,
+            event=self.telemetry.emit,
+            secret=lambda reference: self.secret(located(reference, self.configuration.state)),
+        )
         return [
             SiteRuntime(
                 site,

@@ -31,6 +31,7 @@ from gateway.core.message import (
 from gateway.core.point import PointSpec, Reading, Snapshot, Value
 from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
+from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event
 from gateway.core.verdict import Verdict
 
@@ -176,11 +177,16 @@ class Entropy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What an adapter is given besides its configuration."""
+    """What an adapter is given besides its configuration.
+
+    ``secret`` reads a password, key or certificate anew at each call, so that a replaced file counts from the next
+    connect on; it raises SecretError. `build` must not call it: keys may be made after the configuration is read.
+    """
 
     clock: Clock
     entropy: Entropy
     event: Callable[..., None]  # telemetry.Telemetry.emit
+    secret: Callable[[SecretReference], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from adapters.modbus.config import Table
 from adapters.modbus.line import DeviceRefusal, Line
 from adapters.modbus.translation import Point, faulty, read_point, too_short
 from gateway.core.mailbox import HOST_BLOCK, Block, Frame, FrameReader, MailboxSpec, Role, parse_block, payload_window
-from gateway.core.point import Access, Reading
+from gateway.core.point import Access, Reading, is_news
 from gateway.ports import ConnectionConfig, MailboxStatus, Receipt, Request, Resources
 
 News = Reading | Request | MailboxStatus
@@ -52,6 +52,7 @@ class Poller:
         self._labels = {"site": config.site, "connection": config.name}
         self._boxes = config.mailboxes
         self._frames = {name: FrameReader(box) for name, box in config.mailboxes.items()}
+        self._specs = {name: spec for name, (spec, _) in config.points.items()}
         self._payloads, outside = _divide(points, config.mailboxes)
         self._blocks = plan(outside)
         self._readings: dict[str, Reading] = {}  # as last told
@@ -144,7 +145,7 @@ class Poller:
         }
 
     def _changed(self, readings: Iterable[Reading]) -> list[Reading]:
-        news = [reading for reading in readings if _differs(self._readings.get(reading.point), reading)]
+        news = [r for r in readings if is_news(self._specs[r.point], self._readings.get(r.point), r)]
         self._readings.update((reading.point, reading) for reading in news)
         return news
 
@@ -212,10 +213,6 @@ def _request(mailbox: str, frame: Frame, seen: _Glimpse, snapshot: dict[str, Rea
         snapshot_at=at,
         fault=frame.fault,
     )
-
-
-def _differs(told: Reading | None, now: Reading) -> bool:
-    return told is None or (told.value, told.quality, told.fault) != (now.value, now.quality, now.fault)
 
 
 def _numbers(status: MailboxStatus | None) -> tuple[int, ...] | None:

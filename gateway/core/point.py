@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 Value = Decimal | str | bool
+
+_SECOND = 1_000_000  # µs
 
 
 class Quality(StrEnum):
@@ -30,6 +32,8 @@ class PointSpec:
     """A point as the site's YAML declares it, without its protocol's address.
 
     ``value = raw * scale + offset``, in ``unit``; ``minimum`` and ``maximum`` are engineering values, inclusive.
+    A change of no more than ``deadband`` is none. ``max_age`` (µs) is how old a reading may be when a message is made
+    of it; a session tells such a point again, changed or not, before half of that has passed.
     """
 
     name: str
@@ -40,6 +44,8 @@ class PointSpec:
     unit: str | None = None
     minimum: Decimal | None = None
     maximum: Decimal | None = None
+    deadband: Decimal | None = None
+    max_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,26 @@ def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
             detail=f"{value}{unit} is outside {low}..{high}{unit}",
         )
     return Reading(point=spec.name, value=value, at=at)
+
+
+def is_news(spec: PointSpec, told: Reading | None, now: Reading) -> bool:
+    """Whether a session should tell a reading: it differs from the one told last, or that one grows old."""
+    if told is None or (told.value, told.quality, told.fault) != (now.value, now.quality, now.fault):
+        return True
+    return spec.max_age is not None and 2 * (now.at - told.at) >= spec.max_age
+
+
+def fresh(snapshot: Snapshot, points: Mapping[str, PointSpec], at: int) -> Snapshot:
+    """The readings as they may be used at ``at`` (µs UTC): one older than its point allows is BAD, and says so."""
+    return {name: _aged(reading, points.get(name), at) for name, reading in snapshot.items()}
+
+
+def _aged(reading: Reading, spec: PointSpec | None, at: int) -> Reading:
+    if spec is None or spec.max_age is None or at - reading.at <= spec.max_age:
+        return reading
+    age, limit = (at - reading.at) / _SECOND, spec.max_age / _SECOND
+    detail = f"the last value is {age:.1f} s old, and may be {limit:g} s old"
+    return replace(reading, value=None, quality=Quality.BAD, fault="stale", detail=detail)
 
 
 def fit_text(text: str, room: int) -> str:

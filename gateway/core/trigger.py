@@ -4,13 +4,14 @@ Rules (assurance.md, "Change triggers")
 ---------------------------------------
 * Only good readings count: a bad or missing one is never a change, nor is the return to the old value after it.
 * The reference lives in the journal and moves in the commit of the message it caused, so a restart repeats nothing.
+* A number counts as changed once it is further than the point's deadband from the reference, however slowly it went.
 * Without a reference the first good value is the baseline and fires nothing, unless the trigger says ``initial``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from gateway.core.mapping import ChangeTrigger
 from gateway.core.message import Reference
@@ -31,14 +32,16 @@ class Baseline:
     reference: Reference
 
 
-def observe(trigger: ChangeTrigger, reference: Reference | None, reading: Reading) -> Fire | Baseline | None:
-    """Judge one reading; None when it is no news."""
+def observe(
+    trigger: ChangeTrigger, reference: Reference | None, reading: Reading, deadband: Decimal | None = None
+) -> Fire | Baseline | None:
+    """Judge one reading; None when it is no news, as is a number within the point's ``deadband`` of the last one."""
     if reading.point != trigger.point or reading.quality is not Quality.GOOD or reading.value is None:
         return None
     text = text_of(reading.value)
     if reference is None:
         return _first(text, initial=trigger.initial)
-    if reference.value == text:
+    if reference.value == text or (deadband is not None and _near(reference.value, reading.value, deadband)):
         return None
     return Fire(reference=Reference(value=text, counter=reference.counter + 1))
 
@@ -55,6 +58,16 @@ def text_of(value: Value) -> str:
     if isinstance(value, str):
         return value
     return _decimal_text(value)
+
+
+def _near(last: str, value: Value, deadband: Decimal) -> bool:
+    """Whether a number is no further from the last one than ``deadband``; what was no number is never near."""
+    if not isinstance(value, Decimal):
+        return False
+    try:
+        return abs(value - Decimal(last)) <= deadband
+    except InvalidOperation:  # the point was a text when the last message was made
+        return False
 
 
 def _first(text: str, *, initial: bool) -> Fire | Baseline:

@@ -13,7 +13,7 @@ from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
 from gateway.core.mailbox import Step
 from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
-from gateway.core.point import Reading, Snapshot
+from gateway.core.point import Reading, Snapshot, fresh
 from gateway.core.profile import Profile
 from gateway.core.record import Appended, Changed, Outgoing
 from gateway.core.relay import RelayRule
@@ -111,7 +111,8 @@ class Uplink:
         lane = self._lane(spec.name)
         if spec.name not in self._references:
             self._references[spec.name] = await self._services.journal.reference(lane)
-        news = observe(trigger, self._references[spec.name], reading)
+        deadband = self._site.points[reading.point].deadband
+        news = observe(trigger, self._references[spec.name], reading, deadband)
         if news is None:
             return
         del self._references[spec.name]  # cancelled in the commit, only the journal knows whether it moved
@@ -135,7 +136,7 @@ class Uplink:
             reference=reference,
             hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
         )
-        made, content = draft(intake, spec, snapshot, self._profile)
+        made, content = draft(intake, spec, fresh(snapshot, self._site.points, intake.at), self._profile)
         self._tell(*await self._commit(made, content))
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
@@ -186,7 +187,8 @@ class Uplink:
                 code="unknown_kind", message=f"no message is bound to kind {request.kind} of this mailbox"
             )
             return unbound(intake, problem), {}
-        return draft(intake, spec, {**others, **request.snapshot}, self._profile)
+        snapshot = fresh({**others, **request.snapshot}, self._site.points, intake.at)
+        return draft(intake, spec, snapshot, self._profile)
 
     async def _commit(self, made: Draft, content: Mapping[str, object]) -> tuple[Draft, Appended]:
         """Commit a draft and send it if it may go at once; a draft that cannot be expressed comes back refused."""

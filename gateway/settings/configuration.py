@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.profile import Profile
+from gateway.core.secret import Reference
 from gateway.errors import ConfigError, ConfigProblem, Place
 from gateway.ports import AdapterSpec
 from gateway.settings import models
 from gateway.settings.crosscheck import crosscheck
 from gateway.settings.document import Document, read
 from gateway.settings.explain import validate
-from gateway.settings.quantities import Address, Reference, among, shown
+from gateway.settings.quantities import Address, among, shown
 from gateway.settings.resolved import (
     CallbackListener,
     Configuration,
@@ -32,7 +33,7 @@ from gateway.settings.resolved import (
     SiteConnection,
     SmpEnvironment,
 )
-from gateway.settings.secrets import SecretRef, SecretSource
+from gateway.settings.secrets import SecretRef, located
 from gateway.settings.site import SiteParts, World, assemble, read_site
 
 __all__ = [
@@ -245,9 +246,7 @@ class _Loading:
         self.problems.append(ConfigProblem(place=place, path="", message=message))
 
     def _secret(self, reference: Reference) -> SecretRef:
-        source = SecretSource(reference.source)
-        name = str(self.state / reference.name) if source is SecretSource.FILE else reference.name
-        return SecretRef(source=source, name=name)
+        return located(reference, self.state)
 
 
 def _listener(address: Address) -> Listener:

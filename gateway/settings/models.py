@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 
 from gateway.core.mailbox import PAYLOAD_MAX
 from gateway.core.message import ASSETS, Kind
+from gateway.core.secret import Reference, SecretReference, reference
 from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.quantities import (
@@ -30,7 +31,6 @@ from gateway.settings.quantities import (
     Phone,
     PointName,
     Rate,
-    SecretReference,
     Text,
     shown,
 )
@@ -68,10 +68,10 @@ def _journal(value: object) -> str:
     return value.removeprefix("sqlite:")
 
 
-def _callback_keys(value: object) -> quantities.Reference:
+def _callback_keys(value: object) -> Reference:
     if isinstance(value, str) and value.startswith("https:"):
         raise ValueError("fetching the SMP's keys by https is not built yet; available: file:PATH of a JWKS document")
-    return quantities.reference(value)
+    return reference(value)
 
 
 # ---------------------------------------------------------------- gateway.yaml
@@ -87,7 +87,7 @@ class Environment(Part):
     base_url: HttpsUrl = Field(description="Where the SMP's API is; signed byte for byte, without a '/' at the end")
     ca: SecretReference | None = Field(default=None, description="The CA that the SMP's certificate must come from")
     callback_keys: Annotated[
-        quantities.Reference,
+        Reference,
         PlainValidator(_callback_keys),
         WithJsonSchema({"type": "string", "pattern": "^(file|env|credential):.+$"}),
     ] = Field(description="The SMP's public keys (JWKS) with which its callbacks are verified")
@@ -165,8 +165,6 @@ class Point(Part):
     """What every point has, whatever its protocol."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        "deadband": "deadband is not built yet; every change of a value counts",
-        "max_age": "max_age is not built yet",
         "expr": "expr is not built yet; available: scale and offset",
         "enum": "enum is not built yet",
         "bits": "bits is not built yet",
@@ -181,12 +179,20 @@ class Point(Part):
     offset: Number = Decimal(0)
     unit: Text | None = None
     range: Extent | None = Field(default=None, description="[low, high]; outside it is refused, never clamped")
+    deadband: Number | None = Field(default=None, description="A change of no more than this is no change; in `unit`")
+    max_age: Duration | None = Field(default=None, description="An older value refuses the message that needs it")
     description: Text | None = None
 
     @model_validator(mode="after")
     def _scale_is_not_zero(self) -> Self:
         if not self.scale:
             raise ValueError("scale must not be 0")
+        return self
+
+    @model_validator(mode="after")
+    def _deadband_is_a_distance(self) -> Self:
+        if self.deadband is not None and self.deadband < 0:
+            raise ValueError("deadband is a distance, so it must not be below 0")
         return self
 
 

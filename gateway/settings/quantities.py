@@ -30,7 +30,6 @@ _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
 _RATE_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _POINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-_REFERENCE = re.compile(r"(file|env|credential):(.+)", re.DOTALL)
 # Not every address or number that exists, but none that could only be a slip of the pen.
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _PHONE = re.compile(r"\+?[0-9](?:[ ()/-]*[0-9]){4,14}")  # at most 15 digits (ITU-T E.164)
@@ -44,14 +43,6 @@ class Address:
 
     host: str
     port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """A secret reference as written: its source word, and its name within that source."""
-
-    source: str
-    name: str
 
 
 def name(value: object) -> str:
@@ -115,21 +106,6 @@ def https_url(value: object) -> str:
     if written.endswith("/"):
         raise ValueError("leave out the '/' at the end; the wire profile's paths begin with one")
     return written
-
-
-def reference(value: object) -> Reference:
-    """Read a reference to a secret; whatever else stands there is not repeated, since it may be the secret."""
-    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(
-            "expected a reference to where it is kept (file:PATH, env:NAME or credential:NAME), never the value itself"
-        )
-    source, where = match[1], match[2]
-    if source == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", where):
-        raise ValueError("env: needs the name of an environment variable")
-    if source == "credential" and ("/" in where or where in {".", ".."}):
-        raise ValueError("credential: needs the name of a systemd credential, not a path")
-    return Reference(source=source, name=where)
 
 
 def decimal(value: object) -> Decimal:
@@ -223,11 +199,6 @@ ListenAddress = Annotated[
     Address, PlainValidator(address), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
 ]
 HttpsUrl = Annotated[str, PlainValidator(https_url), WithJsonSchema({"type": "string", "pattern": "^https://"})]
-SecretReference = Annotated[
-    Reference,
-    PlainValidator(reference),
-    WithJsonSchema({"type": "string", "pattern": "^(file|env|credential):.+$"}),
-]
 Number = Annotated[Decimal, PlainValidator(decimal), WithJsonSchema({"type": "number"})]
 Extent = Annotated[
     tuple[Decimal, Decimal],

@@ -6,9 +6,10 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.core.secret import Reference
 from gateway.errors import SecretError
 from gateway.settings.resolved import Configuration
-from gateway.settings.secrets import SecretRef, SecretSource, read_secret
+from gateway.settings.secrets import SecretRef, SecretSource, located, read_secret
 
 
 def references(configuration: Configuration) -> Iterator[tuple[str, SecretRef]]:
@@ -22,6 +23,11 @@ def references(configuration: Configuration) -> Iterator[tuple[str, SecretRef]]:
     for name, participant in configuration.participants.items():
         yield f"participant {name}: password", participant.password
         yield f"participant {name}: signing key", participant.signing_key
+    for site in configuration.sites.values():
+        for name, link in site.connections.items():
+            for member, value in link.config.settings:
+                if isinstance(value, Reference):
+                    yield f"site {site.site}, {name}: {member}", located(value, configuration.state)
 
 
 def unreadable(configuration: Configuration, *, environ: Mapping[str, str]) -> tuple[str, ...]:

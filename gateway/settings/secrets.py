@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from gateway.core.secret import Reference
 from gateway.errors import SecretError
 
 # Larger than any key, certificate chain or password; keeps a mistyped path to a disk image out of memory.
@@ -34,6 +35,12 @@ class SecretRef:
 
     def __str__(self) -> str:
         return f"{self.source}:{self.name}"
+
+
+def located(reference: Reference, state: Path) -> SecretRef:
+    """A reference as written, with its relative ``file:`` path below the state folder."""
+    source = SecretSource(reference.source)
+    return SecretRef(source=source, name=str(state / reference.name) if source is SecretSource.FILE else reference.name)
 
 
 def read_secret(ref: SecretRef, *, environ: Mapping[str, str]) -> bytes:

@@ -170,6 +170,8 @@ def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
         unit=point.unit,
         minimum=low,
         maximum=high,
+        deadband=point.deadband,
+        max_age=point.max_age,
     )
 
 

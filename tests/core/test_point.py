@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.point import PointSpec, Quality, engineering, number_reading, raw_of
+from gateway.core.point import PointSpec, Quality, Reading, engineering, fresh, is_news, number_reading, raw_of
 
 
 def point(scale: str = "1", offset: str = "0", low: str | None = None, high: str | None = None) -> PointSpec:
@@ -62,3 +62,35 @@ def test_range_refuses_and_never_clamps(raw: str, fault: str | None) -> None:
         assert reading.value == Decimal(raw) * Decimal("0.1")
         assert reading.detail is not None
         assert "MW" in reading.detail
+
+
+AGING = PointSpec(name="soc", connection="scada", max_age=10_000_000)
+
+
+def soc(at: int, value: str = "50") -> Reading:
+    return Reading(point="soc", value=Decimal(value), at=at)
+
+
+def test_a_reading_older_than_its_point_allows_is_stale() -> None:
+    """Pins the limit, the sentence that the site is told, and that a point without max_age never grows old."""
+    snapshot = {"soc": soc(0), "level": Reading(point="level", value=Decimal(1), at=0)}
+    points = {"soc": AGING, "level": PointSpec(name="level", connection="plc")}
+    assert fresh(snapshot, points, 10_000_000) == snapshot
+    late = fresh(snapshot, points, 12_340_000)
+    assert late["level"] == snapshot["level"]
+    assert (late["soc"].quality, late["soc"].fault, late["soc"].value) == (Quality.BAD, "stale", None)
+    assert late["soc"].detail == "the last value is 12.3 s old, and may be 10 s old"
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "news"),
+    [
+        (None, soc(1), True),
+        (soc(0), soc(4_999_999), False),
+        (soc(0), soc(5_000_000), True),
+        (soc(0), soc(1, "51"), True),
+    ],
+)
+def test_an_unchanged_reading_is_told_again_before_it_is_stale(told: Reading | None, now: Reading, news: bool) -> None:  # noqa: FBT001
+    """Pins that a value that does not change stays usable as long as somebody goes on reading it."""
+    assert is_news(AGING, told, now) is news

@@ -46,6 +46,24 @@ def test_observe(
     assert observe(trigger, reference, seen) == expected
 
 
+@pytest.mark.parametrize(
+    ("last", "seen", "news"),
+    [
+        ("1", Decimal("1.5"), False),
+        ("1", Decimal("0.5"), False),
+        ("1", Decimal("1.51"), True),
+        ("1", Decimal("0.49"), True),
+        ("on", Decimal(1), True),  # the point was a text before
+        ("on", "off", True),
+        ("false", True, True),
+    ],
+)
+def test_a_change_within_the_deadband_is_none(last: str, seen: Value, news: bool) -> None:  # noqa: FBT001
+    """Pins both edges of a deadband of 0.5, and that only numbers have one."""
+    found = observe(TRIGGER, Reference(value=last, counter=4), reading(seen), Decimal("0.5"))
+    assert (found is not None) is news
+
+
 def test_intake_key_counts_messages() -> None:
     """Pins the key under which a change is known, so that a restart makes no second message of it."""
     assert intake_key(Reference(value="x", counter=7)) == "change:7"

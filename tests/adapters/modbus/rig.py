@@ -14,6 +14,7 @@ from adapters.modbus.config import ModbusConnection, ModbusPoint
 from adapters.modbus.simulator import ModbusSite
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.point import Access, PointSpec, Reading
+from gateway.core.secret import Reference
 from gateway.ports import Adapter, ConnectionConfig, MailboxStatus, Request, Resources, Session
 
 MAILBOX = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)
@@ -54,6 +55,11 @@ class NoEntropy:
         raise AssertionError(f"the adapter asked for jitter of {spread}")
 
 
+def no_secret(reference: Reference) -> bytes:
+    """Plain Modbus has no secrets; whoever asks for one fails."""
+    raise AssertionError(f"the adapter asked for {reference}")
+
+
 @dataclass
 class Rig:
     """``poll`` and ``timeout`` are YAML durations; a second poll should rarely decide a test, so they are short."""
@@ -67,7 +73,10 @@ class Rig:
 
     def adapter(self) -> Adapter:
         resources = Resources(
-            clock=CountingClock(), entropy=NoEntropy(), event=lambda name, **fields: self.events.append((name, fields))
+            clock=CountingClock(),
+            entropy=NoEntropy(),
+            event=lambda name, **fields: self.events.append((name, fields)),
+            secret=no_secret,
         )
         return adapters.modbus.spec.build(self.connection(), resources)
 
