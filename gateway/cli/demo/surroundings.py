@@ -5,21 +5,18 @@ The configuration is the example's own; only its `${NAME:-default}` places are f
 
 from __future__ import annotations
 
-import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.modbus.simulator import ModbusSite
 from gateway.app import adapters
 from gateway.cli.keys import generate_keys
+from gateway.cli.practice import HOST, free_ports, write_passwords
 from gateway.settings.configuration import Configuration, SiteConfig, load
-from gateway.settings.secrets import secret_path
 from gateway.simulator import SimulatedSmp
 
-_HOST = "127.0.0.1"
 _POLL = "50ms"  # of the demo's plants, so that a newcomer does not watch a poll period
 
 
@@ -43,7 +40,7 @@ async def surroundings(gateway_yaml: Path, state: Path) -> AsyncIterator[Surroun
     sites = load(gateway_yaml, adapters=adapters(), state=state, environ={}).sites
     environ = _environ(list(sites))
     configuration = load(gateway_yaml, adapters=adapters(), state=state, environ=environ)
-    _write_passwords(configuration)
+    write_passwords(configuration)
     generate_keys(configuration, practice=True)
     async with AsyncExitStack() as stack:
         smp = SimulatedSmp(
@@ -63,17 +60,17 @@ async def surroundings(gateway_yaml: Path, state: Path) -> AsyncIterator[Surroun
 
 def _environ(sites: list[str]) -> dict[str, str]:
     """Fill the places of the example's YAML: where the SMP, the listeners and each site's plant are."""
-    smp, callbacks, health, *plants = _free_ports(3 + len(sites))
+    smp, callbacks, health, *plants = free_ports(3 + len(sites))
     environ = {
-        "SMP_URL": f"https://{_HOST}:{smp}",
-        "CALLBACK_LISTEN": f"{_HOST}:{callbacks}",
-        "PUBLIC_URL": f"https://{_HOST}:{callbacks}",
-        "HEALTH_LISTEN": f"{_HOST}:{health}",
+        "SMP_URL": f"https://{HOST}:{smp}",
+        "CALLBACK_LISTEN": f"{HOST}:{callbacks}",
+        "PUBLIC_URL": f"https://{HOST}:{callbacks}",
+        "HEALTH_LISTEN": f"{HOST}:{health}",
         "POLL": _POLL,
     }
     for site, port in zip(sites, plants, strict=True):
         name = site.upper().replace("-", "_")
-        environ |= {f"{name}_HOST": _HOST, f"{name}_PORT": str(port)}
+        environ |= {f"{name}_HOST": HOST, f"{name}_PORT": str(port)}
     return environ
 
 
@@ -81,23 +78,4 @@ def _plant(site: SiteConfig, state: Path, environ: Mapping[str, str]) -> ModbusS
     """The PLC of one site, with a memory that outlives a demo on the same state folder."""
     (box,) = site.mailboxes.values()
     port = int(environ[f"{site.site.upper().replace('-', '_')}_PORT"])
-    return ModbusSite(box, host=_HOST, port=port, memory=state / f"plant-{site.site}.json")
-
-
-def _write_passwords(configuration: Configuration) -> None:
-    """Make up each participant's SMP password where there is none yet; the simulated SMP reads the same files."""
-    for participant in configuration.participants.values():
-        path = secret_path(participant.password, environ={})
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(24), encoding="utf-8")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; taken together, so that they differ."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+    return ModbusSite(box, host=HOST, port=port, memory=state / f"plant-{site.site}.json")
