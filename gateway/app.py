@@ -7,14 +7,19 @@ the callback server, the reconciler, the accounts and one runtime per site. Leav
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
+from gateway.core.control import STATUS, GatewayStatus
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
+from gateway.edge.control import control_server
+from gateway.edge.control_client import ControlClient
 from gateway.edge.health import Readiness, health_server
 from gateway.edge.journal.reader import JournalReader, MessageStory
 from gateway.edge.journal.sqlite import SqliteJournal
@@ -30,12 +35,12 @@ from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
 from gateway.flow.uplink import Services
-from gateway.ports import AdapterSpec, Clock, Entropy, Journal, Resources, Transport
+from gateway.ports import AdapterSpec, Call, Clock, Control, Entropy, Journal, OperationHandlers, Resources, Transport
 from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, located, read_secret, secret_path
 from gateway.telemetry import Telemetry
 
-__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_reader"]
+__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_control", "open_reader"]
 
 
 def adapters() -> dict[str, AdapterSpec]:
@@ -51,6 +56,11 @@ def open_reader(path: Path) -> AbstractContextManager[JournalReader]:
         JournalError: there is no journal of ours at this path (on entering).
     """
     return JournalReader.open(path)
+
+
+def open_control(configuration: Configuration) -> AbstractAsyncContextManager[Control]:
+    """Reach the gateway that runs on this configuration; asking raises ControlUnreachable when none does."""
+    return ControlClient.open(configuration.control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +88,7 @@ async def gateway(
         JournalError: the journal is locked, foreign or broken.
     """
     parts = _Parts(configuration, environ, telemetry, clock or SystemClock(), entropy or SystemEntropy())
-    state = _State()
+    state = _State(started_at=parts.clock.now())
     async with AsyncExitStack() as stack:
         journal = await stack.enter_async_context(
             SqliteJournal.open(
@@ -125,6 +135,7 @@ async def gateway(
             start(account.run(), f"account {account.identity.participant}")
         for site in state.sites:
             start(site.run(), f"site {site.site.site}")
+        await stack.enter_async_context(parts.control({STATUS: partial(_status, state, parts.clock)}, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))
         state.phase = None
         try:
@@ -138,6 +149,7 @@ async def gateway(
 class _State:
     """What `/readyz` looks at: ``phase`` is the reason for not being ready, None while running."""
 
+    started_at: int
     phase: str | None = "starting"
     newest: int = 0
     accounts: Mapping[str, Account] = field(default_factory=dict)
@@ -151,6 +163,19 @@ class _State:
         away = {f"SMP {a.identity.environment}: not reachable" for a in self.accounts.values() if a.gate.unreachable}
         down = [line for site in self.sites for line in site.degraded]
         return Readiness(reasons=tuple(reasons), degraded=(*sorted(away), *held, *down))
+
+
+async def _status(state: _State, clock: Clock, _call: Call) -> GatewayStatus:
+    """Answer core.control.STATUS."""
+    now = state.readiness(clock.now())
+    return GatewayStatus(
+        version=version("smp-gateway"),
+        process=os.getpid(),
+        started_at=state.started_at,
+        status=now.word,
+        reasons=now.reasons,
+        degraded=now.degraded,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +257,6 @@ class _Parts:
             secret_path(here.certificate, environ=self.environ), secret_path(here.key, environ=self.environ)
         )
 
-        def report(error: JournalBroken) -> None:
-            if not broken.done():
-                broken.set_exception(error)
-
         routes = [
             CallbackRoute(
                 path=smp.profile.paths.callback,
@@ -252,9 +273,14 @@ class _Parts:
             handler=receiver.receive,
             clock=self.clock,
             event=self.telemetry.emit,
-            broken=report,
+            broken=_reporter(broken),
         ) as port:
             yield port
+
+    def control(self, handlers: OperationHandlers, broken: asyncio.Future[None]) -> AbstractAsyncContextManager[None]:
+        """The operators' socket."""
+        path = self.configuration.control
+        return control_server(path, handlers, event=self.telemetry.emit, broken=_reporter(broken))
 
     @asynccontextmanager
     async def health(self, journal: Journal, state: _State) -> AsyncIterator[int]:
@@ -287,6 +313,14 @@ async def _background() -> AsyncIterator[Callable[[Coroutine[object, object, Non
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _reporter(broken: asyncio.Future[None]) -> Callable[[JournalBroken], None]:
+    def report(error: JournalBroken) -> None:
+        if not broken.done():
+            broken.set_exception(error)
+
+    return report
 
 
 async def _failure(broken: asyncio.Future[None]) -> None:

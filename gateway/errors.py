@@ -16,7 +16,11 @@
     |  |- JournalMismatch     the file is newer than this program, or its migrations were altered
     |  |- JournalFull         the disk is nearly full; nothing was accepted, try again later
     |  '- JournalBroken       an I/O error on commit; the process must end and recover from what is on disk
-    '- SubmissionRefused      the wire profile cannot express this message; nothing was sent
+    |- SubmissionRefused      the wire profile cannot express this message; nothing was sent
+    '- ControlError           operators and the running gateway
+       |- ControlBlocked      the control socket cannot be opened; somebody must see to its folder
+       |- ControlUnreachable  no gateway answers on the control socket
+       '- ControlRefused      what an operator asked for was not done; says whose fault that is and what to do next
 
 A library's errors are mapped to these where they are raised. Errors carry data; sentences are built here.
 """
@@ -136,3 +140,29 @@ class JournalBroken(JournalError):
 
 class SubmissionRefused(GatewayError):
     """The message cannot be put into the wire profile's words."""
+
+
+class ControlError(GatewayError):
+    """Between an operator and a gateway."""
+
+
+class ControlBlocked(ControlError):
+    """The control socket cannot be opened here."""
+
+
+class ControlUnreachable(ControlError):
+    """Nobody answers on the control socket."""
+
+
+class ControlRefused(ControlError):
+    """What was asked for was not done.
+
+    ``code`` and ``blame`` are words of core.control, ``advice`` is what to do next.
+    """
+
+    def __init__(self, code: str, detail: str, *, advice: str = "", blame: str = "caller") -> None:
+        self.code = code
+        self.detail = detail
+        self.advice = advice
+        self.blame = blame
+        super().__init__(f"{detail}; {advice}" if advice else detail)

@@ -16,6 +16,7 @@ import typer.main
 # Command, and what `--help` says of it; each is `gateway.cli.<command>` with a function of that name, or with `app`.
 COMMANDS: Mapping[str, str] = {
     "run": "Run the gateway until SIGTERM or Ctrl-C.",
+    "status": "Say how the running gateway is, and what does not work.",
     "check": "Check a configuration: every mistake of every file at once.",
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, also beside a running gateway.",

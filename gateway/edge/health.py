@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from aiohttp import web
 
@@ -18,6 +19,11 @@ class Readiness:
     reasons: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
 
+    @property
+    def word(self) -> Literal["ready", "degraded", "not ready"]:
+        """The whole in a word."""
+        return "not ready" if self.reasons else "degraded" if self.degraded else "ready"
+
 
 @asynccontextmanager
 async def health_server(
@@ -30,10 +36,8 @@ async def health_server(
 
     async def ready(_request: web.Request) -> web.Response:
         now = readiness()
-        word = "not ready" if now.reasons else "degraded" if now.degraded else "ready"
-        return _json(
-            503 if now.reasons else 200, {"status": word, "reasons": list(now.reasons), "degraded": list(now.degraded)}
-        )
+        body: dict[str, object] = {"status": now.word, "reasons": now.reasons, "degraded": now.degraded}
+        return _json(503 if now.reasons else 200, body)
 
     async def exposition(_request: web.Request) -> web.Response:
         return web.Response(body=await metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

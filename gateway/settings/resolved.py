@@ -114,3 +114,8 @@ class Configuration:
     sites: Mapping[str, SiteConfig]
     contacts: tuple[Contact, ...] = ()  # of those who develop and run the gateway
     warnings: tuple[ConfigProblem, ...] = field(default=())
+
+    @property
+    def control(self) -> Path:
+        """Where the control socket of the gateway on this journal is."""
+        return self.journal.with_name("control.sock")
