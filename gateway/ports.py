@@ -326,23 +326,42 @@ class Reply:
 
     ``handed_over`` is False only when no byte can have reached the SMP (DNS, connect, TLS, waiting for a connection).
     ``status`` is None when no readable answer came, and ``failure`` then says why. ``retry_after`` is in
-    seconds. ``sent_at`` is when the last byte of the request was written.
+    seconds. ``signature`` is the value of the answer's signature header. ``sent_at`` is when the last byte of the
+    request was written.
     """
 
     handed_over: bool
     status: int | None = None
     body: bytes = b""
+    signature: str | None = None
     retry_after: float | None = None
     failure: str = ""
     sent_at: int | None = None
     answered_at: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCall:
+    """One signed request as it leaves: ``body`` and ``signature`` (the header's value) are in the wire's form.
+
+    ``url`` is what was signed for, ``jti`` the signature's id, and ``token`` the signature in detached form, as it is
+    kept whatever the wire's form is. An empty body is none.
+    """
+
+    method: str
+    url: str
+    body: bytes
+    signature: str | None
+    jti: str
+    token: str
+    message_id: str
+
+
 class Transport(Protocol):
     """One environment of the SMP, for one participant. One call is one attempt; it never raises for the network."""
 
-    async def submit(self, path: str, body: bytes, signature: str, message_id: str, token: str) -> Reply:
-        """POST a signed payload; cancelling leaves it unknown whether the SMP has it."""
+    async def submit(self, call: SignedCall, bearer: str) -> Reply:
+        """Make a signed request with this bearer token; cancelling leaves it unknown whether the SMP has it."""
 
     async def login(self, username: str, password: str) -> Reply:
         """POST the login; safe to cancel."""

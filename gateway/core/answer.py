@@ -9,8 +9,9 @@ Rules (domain.md section 3, "What an answer means")
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -21,7 +22,15 @@ from gateway.core.message import Problem
 from gateway.core.profile import Profile
 from gateway.core.strict_json import Json
 from gateway.core.transaction import Event
-from gateway.core.verdict import UnreadableError, Verdict, optional_text, read_problems, read_verdict, required_text
+from gateway.core.verdict import (
+    UnreadableError,
+    Verdict,
+    member,
+    optional_text,
+    read_problems,
+    read_verdict,
+    required_text,
+)
 from gateway.errors import SignatureRefused, StrictJsonError
 
 SECOND = 1_000_000
@@ -113,7 +122,7 @@ def interpret(profile: Profile, *, handed_over: bool, status: int | None, body: 
     if not handed_over:
         return Answer(meaning=Meaning.UNSENT, note="no byte of the request reached the SMP")
     if status is None:
-        return Answer(meaning=Meaning.UNCLEAR, note="no readable answer came")
+        return Answer(meaning=Meaning.UNCLEAR)  # why is the reply's to say
     meaning = Meaning(profile.answers.submission.meaning(status) or Meaning.UNCLEAR)
     try:
         if meaning is Meaning.TRANSACTION:
@@ -148,8 +157,8 @@ def read_token(profile: Profile, status: int | None, body: bytes, now_us: int) -
 def read_status(profile: Profile, status: int | None, body: bytes) -> StatusFinding:
     """Understand the answer to a status call; never raises. An unknown status word is pending: keep polling.
 
-    Unknown is believed only with a JSON object in the body: a bare 404 may be a wrong path or a proxy, and believing it
-    could let a submission be sent twice.
+    Unknown is believed only with a JSON body of the form that errors have: a bare 404 may be a wrong path or a proxy,
+    and believing it could let a submission be sent twice.
     """
     table = profile.answers.status
     if status in table.login:
@@ -158,28 +167,54 @@ def read_status(profile: Profile, status: int | None, body: bytes) -> StatusFind
         note = "no readable answer came" if status is None else f"the SMP answered {status}"
         return StatusFinding(kind=FindingKind.UNREADABLE, note=note)
     try:
-        members = _read(profile, body)
-        return _finding(profile, members) if status in table.found else StatusFinding(kind=FindingKind.UNKNOWN)
+        if status in table.found:
+            return _finding(profile, _read(profile, body))
+        _errors(profile, body)
+        return StatusFinding(kind=FindingKind.UNKNOWN)
     except (StrictJsonError, UnreadableError) as error:
         return StatusFinding(kind=FindingKind.UNREADABLE, note=f"the SMP answered {status}, but not readably: {error}")
 
 
-def _token(profile: Profile, members: Mapping[str, Json], now_us: int) -> Token:
-    names = profile.members.login
-    value, life_s = members.get(names.token), members.get(names.expires_in)
+def _token(profile: Profile, members: dict[str, Json], now_us: int) -> Token:
+    shape = profile.token
+    value = member(members, shape.path)
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise UnreadableError(f"{names.token} is not a text that fits a header")
-    if not isinstance(life_s, int) or isinstance(life_s, bool):
-        raise UnreadableError(f"{names.expires_in} is not a whole number of seconds")
-    expires_at = now_us + life_s * SECOND
+        raise UnreadableError(f"{shape.path} is not a text that fits a header")
+    ends = [] if shape.life_us is None else [now_us + shape.life_us]
+    if shape.expires is not None:
+        ends.append(_EXPIRIES[shape.expires_as](member(members, shape.expires), now_us))
     if (expiry_s := _expiry(value)) is not None:
-        expires_at = min(expires_at, expiry_s * SECOND)
-    if expires_at <= now_us:
+        ends.append(expiry_s * SECOND)
+    if (expires_at := min(ends)) <= now_us:
         raise UnreadableError("the token has expired already")
     return Token(value=value, expires_at=expires_at)
 
 
-def _finding(profile: Profile, members: Mapping[str, Json]) -> StatusFinding:
+def _whole_seconds(value: Json) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UnreadableError(f"the token's expiry {value!r:.100} is not a whole number of seconds")
+    return value * SECOND
+
+
+def _instant(value: Json) -> int:
+    try:
+        moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UnreadableError(f"the token's expiry {value!r:.100} is not a time such as 2026-11-23T10:15:30Z")
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EXPIRIES: Mapping[str, Callable[[Json, int], int]] = {
+    "seconds": lambda value, now_us: now_us + _whole_seconds(value),
+    "epoch": lambda value, _now_us: _whole_seconds(value),
+    "instant": lambda value, _now_us: _instant(value),
+}
+
+
+def _finding(profile: Profile, members: dict[str, Json]) -> StatusFinding:
     names, words = profile.members.result, profile.status_words
     status = required_text(members, names.status)
     final = status in words.success or status in words.failed
@@ -199,9 +234,17 @@ def _read(profile: Profile, body: bytes) -> dict[str, Json]:
     return document
 
 
+def _errors(profile: Profile, body: bytes) -> Json:
+    """The list of errors in the answer to what the SMP would not do, or None where it has none."""
+    document = strict_json.loads(body, limit=profile.limits.response_bytes)
+    if not isinstance(document, list if profile.members.result.declined == "." else dict):
+        raise UnreadableError("not of the form that errors have")
+    return member(document, profile.members.result.declined)
+
+
 def _reasons(profile: Profile, body: bytes) -> tuple[Problem, ...]:
     """Why a submission was declined; without a single reason the answer is not well formed."""
-    problems = read_problems(profile, _read(profile, body).get(profile.members.result.errors))
+    problems = read_problems(profile, _errors(profile, body))
     if not problems:
         raise UnreadableError("no errors are listed")
     return problems

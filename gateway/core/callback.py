@@ -94,7 +94,7 @@ def _read(profile: Profile, body: bytes) -> tuple[Callback | None, str]:
     return _with_verdict(profile, bare, document)
 
 
-def _with_verdict(profile: Profile, bare: Callback, document: Mapping[str, Json]) -> tuple[Callback, str]:
+def _with_verdict(profile: Profile, bare: Callback, document: dict[str, Json]) -> tuple[Callback, str]:
     if bare.transaction_id is None and bare.submission_id is None:
         return bare, "names neither a transaction nor a submission"
     try:

@@ -45,22 +45,26 @@ def encode_submission(profile: Profile, kind: Kind, submission_id: str, content:
         payload_name = names.unit
         payload = _members(shape.members, content.get("unit"), "unit")
     body = _dump_content({names.message_id: submission_id, names.action: shape.action, payload_name: payload})
-    if len(body) > profile.limits.request_bytes:
-        raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.limits.request_bytes}")
+    if len(body) > profile.request_content_bytes:
+        raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.request_content_bytes}")
     return body
 
 
-def encode_status(profile: Profile, *, transaction_id: str | None, submission_id: str | None) -> bytes:
-    """Make the body of a status call, by transaction id where it is known, else by submission id.
+def encode_status(profile: Profile, *, transaction_id: str | None, submission_id: str | None) -> tuple[str, bytes]:
+    """Make the path and body of a status call, by transaction id where it is known, else by submission id.
 
     Raises:
         SubmissionRefused: the profile cannot ask by what is known.
     """
     names = profile.members.status
-    if transaction_id is not None:
-        return dumps({names.transaction_id: transaction_id})
-    if submission_id is not None and profile.capabilities.status_by_submission:
-        return dumps({names.submission_id: submission_id})
+    if profile.methods.status == "GET":
+        path = profile.paths.status_of(transaction_id=transaction_id, submission_id=submission_id)
+        if path is not None:
+            return path, b""
+    elif transaction_id is not None:
+        return profile.paths.status, dumps({names.transaction_id: transaction_id})
+    elif submission_id is not None and profile.capabilities.status_by_submission:
+        return profile.paths.status, dumps({names.submission_id: submission_id})
     raise SubmissionRefused("a status call needs a transaction id")
 
 

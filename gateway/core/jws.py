@@ -1,10 +1,13 @@
 """JSON Web Signatures, as narrow as the wire needs them: made detached, verified before anything is believed.
 
+The forms in which they travel are :mod:`gateway.core.envelope`'s.
+
 Rules (assurance.md section 5, domain.md section 3; RFC 7515)
 ------------------------------------------------------------
 * The algorithm is that of *our* key record; a header that says otherwise is refused. Nothing symmetric exists here.
 * Members that would bring a key, a certificate, a compression or another payload form are refused wherever they stand.
-* ``crit`` lists only what we understand, and what it lists is there. A detached signature must list iat, jti and aud.
+* ``crit`` lists only what we understand, and what it lists is there. A body's signature must list iat, jti and aud, an
+  answer's also req: the jti of the request that it answers.
 * base64url has one spelling: no padding, no stray characters, no loose bits at the end.
 * The signature is verified over the raw bytes first; type, audience and the rest of the header are judged after it.
 """
@@ -29,14 +32,18 @@ __all__ = [
     "CRITICAL",
     "Find",
     "KeyRecord",
+    "Segments",
     "Signer",
     "VerifiedCompact",
     "VerifiedHeader",
+    "compact_segments",
+    "detached_segments",
     "jwk_of",
     "protected_header",
     "public_key_from_jwk",
     "read_jwks",
     "sign_detached",
+    "verify",
     "verify_compact",
     "verify_detached",
 ]
@@ -44,6 +51,7 @@ __all__ = [
 Find: TypeAlias = Callable[[str], KeyRecord | None]
 
 CRITICAL = ("iat", "jti", "aud")
+_CRITICAL_OF_ANSWERS = (*CRITICAL, "req")
 
 _EC = jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256, SECP256R1)
 _PS = jwt.algorithms.RSAPSSAlgorithm(jwt.algorithms.RSAPSSAlgorithm.SHA256)
@@ -81,6 +89,36 @@ class VerifiedHeader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segments:
+    """A signature as it came, in base64url, and nothing of it believed.
+
+    ``payload`` is None where the body stands beside the signature; ``body`` is then that body.
+    """
+
+    protected: str
+    payload: str | None
+    signature: str
+    body: bytes = b""
+
+    @property
+    def token(self) -> str:
+        """The signature in detached form, whatever form it came in."""
+        return f"{self.protected}..{self.signature}"
+
+    def encoded(self) -> str:
+        """The payload as it was signed."""
+        return base64url.encode(self.body) if self.payload is None else self.payload
+
+    def content(self) -> bytes:
+        """The payload's bytes; to be read only after they were verified.
+
+        Raises:
+            SignatureRefused: the payload is not base64url.
+        """
+        return self.body if self.payload is None else base64url.decode(self.payload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedCompact:
     """A compact JWS whose signature is good: its header as sent, its payload, and the key that made it."""
 
@@ -115,6 +153,40 @@ def sign_detached(signer: Signer, header: Mapping[str, object], body: bytes) -> 
     return f"{protected}..{base64url.encode(signature)}"
 
 
+def verify(
+    segments: Segments,
+    find: Find,
+    *,
+    typ: str,
+    audience: str,
+    algorithms: Collection[str],
+    request: str | None = None,
+) -> VerifiedHeader:
+    """Verify a signature over a body's exact bytes, then judge its header; an answer's must name its ``request``.
+
+    Raises:
+        SignatureRefused: nothing of signature or body may be believed.
+    """
+    critical = CRITICAL if request is None else _CRITICAL_OF_ANSWERS
+    header, record = _believe(segments, find, algorithms, critical)
+    if header.get("typ") != typ:
+        raise SignatureRefused("typ", f"typ is {header.get('typ')!r:.100}, not {typ!r}")
+    if header.get("aud") != audience:
+        raise SignatureRefused("audience", f"aud is {header.get('aud')!r:.300}, not {audience!r}")
+    crit = header.get("crit")
+    if not isinstance(crit, list) or not set(critical).issubset(str(name) for name in crit):
+        raise SignatureRefused("crit", f"crit must list {', '.join(critical)}")
+    if request is not None and header["req"] != request:
+        raise SignatureRefused("request", f"req is {header['req']!r:.100}: the answer to another request")
+    return VerifiedHeader(
+        key_id=record.key_id,
+        algorithm=record.algorithm,
+        issuer=record.issuer,
+        jti=_jti(header.get("jti")),
+        iat=_iat(header.get("iat")),
+    )
+
+
 def verify_detached(
     token: str,
     body: bytes,
@@ -129,24 +201,31 @@ def verify_detached(
     Raises:
         SignatureRefused: nothing of token or body may be believed.
     """
+    return verify(detached_segments(token, body), find, typ=typ, audience=audience, algorithms=algorithms)
+
+
+def detached_segments(token: str, body: bytes) -> Segments:
+    """Take a detached token apart (RFC 7515 appendix F).
+
+    Raises:
+        SignatureRefused: it is none.
+    """
     segments = token.split(".")
     if len(segments) != 3 or segments[1]:
         raise SignatureRefused("malformed", "not a detached JWS: header, two dots, signature")
-    header, record = _believe(segments[0], lambda: base64url.encode(body), segments[2], find, algorithms)
-    if header.get("typ") != typ:
-        raise SignatureRefused("typ", f"typ is {header.get('typ')!r:.100}, not {typ!r}")
-    if header.get("aud") != audience:
-        raise SignatureRefused("audience", f"aud is {header.get('aud')!r:.300}, not {audience!r}")
-    crit = header.get("crit")
-    if not isinstance(crit, list) or not set(CRITICAL).issubset(str(name) for name in crit):
-        raise SignatureRefused("crit", f"crit must list {', '.join(CRITICAL)}")
-    return VerifiedHeader(
-        key_id=record.key_id,
-        algorithm=record.algorithm,
-        issuer=record.issuer,
-        jti=_jti(header.get("jti")),
-        iat=_iat(header.get("iat")),
-    )
+    return Segments(protected=segments[0], payload=None, signature=segments[2], body=body)
+
+
+def compact_segments(token: str) -> Segments:
+    """Take a compact token apart (RFC 7515 section 7.1).
+
+    Raises:
+        SignatureRefused: it is none.
+    """
+    segments = token.split(".")
+    if len(segments) != 3:
+        raise SignatureRefused("malformed", "not a compact JWS: three parts with dots between")
+    return Segments(protected=segments[0], payload=segments[1], signature=segments[2])
 
 
 def verify_compact(token: str, find: Find, *, algorithms: Collection[str]) -> VerifiedCompact:
@@ -155,29 +234,27 @@ def verify_compact(token: str, find: Find, *, algorithms: Collection[str]) -> Ve
     Raises:
         SignatureRefused: nothing of the token may be believed.
     """
-    segments = token.split(".")
-    if len(segments) != 3:
-        raise SignatureRefused("malformed", "not a compact JWS: three parts with dots between")
-    header, record = _believe(segments[0], lambda: segments[1], segments[2], find, algorithms)
-    return VerifiedCompact(header=header, payload=base64url.decode(segments[1]), record=record)
+    segments = compact_segments(token)
+    header, record = _believe(segments, find, algorithms, CRITICAL)
+    return VerifiedCompact(header=header, payload=segments.content(), record=record)
 
 
 def _believe(
-    protected: str, payload: Callable[[], str], signature: str, find: Find, algorithms: Collection[str]
+    segments: Segments, find: Find, algorithms: Collection[str], critical: Collection[str]
 ) -> tuple[dict[str, Json], KeyRecord]:
-    """Believe a signature, here and nowhere else; ``payload`` gives the encoded payload.
+    """Believe a signature, here and nowhere else.
 
     The payload, which may be megabytes, is looked at last: a stranger without a known key costs next to nothing.
     """
-    header = _header(protected)
+    header = _header(segments.protected, critical)
     record = _record(header, find, algorithms)
-    raw = base64url.decode(signature)
-    if not _verify(record, f"{protected}.{payload()}".encode(), raw):
+    raw = base64url.decode(segments.signature)
+    if not _verify(record, f"{segments.protected}.{segments.encoded()}".encode(), raw):
         raise SignatureRefused("bad_signature", f"the signature is not one of key {record.key_id!r} over these bytes")
     return header, record
 
 
-def _header(segment: str) -> dict[str, Json]:
+def _header(segment: str, critical: Collection[str]) -> dict[str, Json]:
     if len(segment) > _HEADER_LIMIT:
         raise SignatureRefused("malformed", "the header is too long")
     try:
@@ -189,15 +266,15 @@ def _header(segment: str) -> dict[str, Json]:
     if forbidden := _FORBIDDEN & header.keys():
         raise SignatureRefused("header", f"the header holds {', '.join(sorted(forbidden))}")
     if "crit" in header:
-        _check_crit(header, header["crit"])
+        _check_crit(header, header["crit"], critical)
     return header
 
 
-def _check_crit(header: Mapping[str, Json], crit: Json) -> None:
+def _check_crit(header: Mapping[str, Json], crit: Json, critical: Collection[str]) -> None:
     if not isinstance(crit, list) or not crit:
         raise SignatureRefused("crit", "crit is not a list of names")
     for place, name in enumerate(crit):
-        if name not in CRITICAL or name not in header or name in crit[:place]:
+        if name not in critical or name not in header or name in crit[:place]:
             raise SignatureRefused("crit", f"crit lists {name!r:.100}, which is unknown, absent or listed twice")
 
 

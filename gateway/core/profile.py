@@ -7,181 +7,31 @@ may ask for but this program does not do yet is refused here by name. Durations 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from gateway.core.message import ASSETS, Kind
+from gateway.core.wire_names import (
+    Acknowledgement,
+    Algorithm,
+    Duration,
+    Form,
+    Headers,
+    MediaTypes,
+    MemberName,
+    Members,
+    Methods,
+    Part,
+    Paths,
+    Signature,
+    StatusCode,
+    Token,
+)
 
-_UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|min|h|d)")
-_STATUS_CODE = re.compile(r"[1-5](?:xx|[0-9]{2})")
-
-
-def _microseconds(value: object) -> int:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration: write a number and a unit, such as 10s, 5min or 24h")
-    return round(float(match[1]) * _UNITS_US[match[2]])
-
-
-def _not_built(value: object, built: str) -> object:
-    if isinstance(value, str) and value != built:
-        raise ValueError(f"{value!r} is not built yet; built: {built}")
-    return value
-
-
-def _status_code(value: object) -> str:
-    text = str(value)
-    if not _STATUS_CODE.fullmatch(text):
-        raise ValueError(f"{value!r} is neither an HTTP status nor a class such as 3xx")
-    return text
-
-
-Duration = Annotated[int, BeforeValidator(_microseconds), Field(json_schema_extra={"type": "string"})]
-StatusCode = Annotated[str, BeforeValidator(_status_code)]
-UrlPath = Annotated[str, Field(pattern=r"^/[!-~]*$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
-MemberName = Annotated[str, Field(min_length=1, max_length=100)]
-Algorithm = Literal["ES256", "PS256", "RS256", "EdDSA"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
-
-
-class Paths(_Part):
-    """Below the base URL; ``callback`` below our public URL, with ``{participant}`` for the participant's name."""
-
-    authenticate: UrlPath
-    assets: UrlPath
-    units: UrlPath
-    status: UrlPath
-    callback: UrlPath
-
-    @field_validator("callback")
-    @classmethod
-    def _names_participant(cls, value: str) -> str:
-        if value.count("{participant}") != 1:
-            raise ValueError("the callback path must hold {participant} once")
-        return value
-
-    def submission(self, kind: Kind) -> str:
-        """Where a submission of this kind is sent."""
-        return self.assets if kind == ASSETS else self.units
-
-    def callback_of(self, participant: str) -> str:
-        """Where this participant's callbacks arrive."""
-        return self.callback.replace("{participant}", participant)
-
-
-class Methods(_Part):
-    """HTTP methods; only POST is built."""
-
-    authenticate: Literal["POST"] = "POST"
-    assets: Literal["POST"] = "POST"
-    units: Literal["POST"] = "POST"
-    status: Literal["POST"] = "POST"
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _built(cls, value: object) -> object:
-        return _not_built(value, "POST")
-
-
-class Headers(_Part):
-    """Names of HTTP headers."""
-
-    authorization: HeaderName
-    message_id: HeaderName
-    signature: HeaderName
-
-
-class Signature(_Part):
-    """How bodies are signed, and what is accepted as signed."""
-
-    form: Literal["detached"]
-    responses: Literal["tls"]
-    algorithms: tuple[Algorithm, ...] = Field(min_length=1)
-    typ_request: str
-    typ_callback: str
-    typ_response: str
-
-    @field_validator("form", "responses", mode="before")
-    @classmethod
-    def _built(cls, value: object, info: ValidationInfo) -> object:
-        return _not_built(value, "detached" if info.field_name == "form" else "tls")
-
-
-class LoginMembers(_Part):
-    """Members of the login and its answer."""
-
-    username: MemberName
-    password: MemberName
-    token: MemberName
-    expires_in: MemberName
-
-
-class SubmissionMembers(_Part):
-    """Members around what is submitted."""
-
-    message_id: MemberName
-    action: MemberName
-    assets: MemberName
-    unit: MemberName
-
-
-class StatusMembers(_Part):
-    """Members of the status call's body."""
-
-    transaction_id: MemberName
-    submission_id: MemberName
-
-
-class ResultMembers(_Part):
-    """Members of what comes back: immediate returns, status answers and callbacks."""
-
-    message_id: MemberName
-    message_type: MemberName
-    issued_at: MemberName
-    participant: MemberName
-    transaction_id: MemberName
-    submission_id: MemberName
-    status: MemberName
-    notification: MemberName
-    results: MemberName
-    errors: MemberName
-
-
-class CreatedMembers(_Part):
-    """Members of one entry of the results."""
-
-    ref: MemberName
-    smp_id: MemberName
-
-
-class ErrorMembers(_Part):
-    """Members of one entry of the errors."""
-
-    row: MemberName
-    ref: MemberName
-    field: MemberName
-    code: MemberName
-    message: MemberName
-
-
-class Members(_Part):
-    """JSON member names outside of assets and units."""
-
-    login: LoginMembers
-    submission: SubmissionMembers
-    status: StatusMembers
-    result: ResultMembers
-    created: CreatedMembers
-    error: ErrorMembers
+__all__ = ["Algorithm", "FieldSpec", "FieldType", "Form", "Profile", "Shape"]
 
 
 class FieldType(StrEnum):
@@ -200,7 +50,7 @@ class FieldType(StrEnum):
     GROUP = "group"
 
 
-class FieldSpec(_Part):
+class FieldSpec(Part):
     """One member: our name is its key in the profile, ``name`` the SMP's (ours where it is left out)."""
 
     name: MemberName | None = None
@@ -216,7 +66,7 @@ class FieldSpec(_Part):
     members: dict[str, FieldSpec] = Field(default_factory=dict)
 
 
-class Shape(_Part):
+class Shape(Part):
     """What one asset or one unit looks like; the order of ``members`` is the order on the wire.
 
     ``ref`` is the member that names it. Of each group in ``require_any`` (dotted names) one must be there.
@@ -234,7 +84,7 @@ class Shape(_Part):
         return self
 
 
-class Limits(_Part):
+class Limits(Part):
     """Sizes in bytes per direction, counts, and the longest transaction id in characters."""
 
     request_bytes: int = Field(gt=0)
@@ -246,7 +96,7 @@ class Limits(_Part):
     transaction_id_length: int = Field(gt=0, le=1000)
 
 
-class StatusWords(_Part):
+class StatusWords(Part):
     """Which words of a status mean what; any other means: keep polling."""
 
     pending: tuple[str, ...]
@@ -254,7 +104,7 @@ class StatusWords(_Part):
     failed: tuple[str, ...] = Field(min_length=1)
 
 
-class SubmissionAnswers(_Part):
+class SubmissionAnswers(Part):
     """What an HTTP status means as an answer to a submission; any other is unclear."""
 
     transaction: tuple[StatusCode, ...]
@@ -283,14 +133,14 @@ class SubmissionAnswers(_Part):
         return None
 
 
-class LoginAnswers(_Part):
+class LoginAnswers(Part):
     """What an HTTP status means as an answer to a login; any other means: try again later."""
 
     token: tuple[int, ...]
     held: tuple[int, ...]
 
 
-class StatusAnswers(_Part):
+class StatusAnswers(Part):
     """What an HTTP status means as an answer to a status call; any other means: poll again."""
 
     found: tuple[int, ...]
@@ -298,7 +148,7 @@ class StatusAnswers(_Part):
     login: tuple[int, ...]
 
 
-class Answers(_Part):
+class Answers(Part):
     """domain.md section 3, "What an answer means"."""
 
     submission: SubmissionAnswers
@@ -306,14 +156,14 @@ class Answers(_Part):
     status: StatusAnswers
 
 
-class Deduplicates(_Part):
+class Deduplicates(Part):
     """For which kinds the SMP answers a repeated submission id with the first answer and no second effect."""
 
     assets: bool
     units: bool
 
 
-class Capabilities(_Part):
+class Capabilities(Part):
     """The ways out of doubt that the SMP offers."""
 
     echo_submission: bool
@@ -325,7 +175,7 @@ class Capabilities(_Part):
         return self.deduplicates.assets if kind == ASSETS else self.deduplicates.units
 
 
-class Timings(_Part):
+class Timings(Part):
     """How long things may take; ``token_renewal`` is the share of a token's life after which the next is fetched."""
 
     request_us: Duration = Field(alias="request")
@@ -353,16 +203,19 @@ class Timings(_Part):
         return self
 
 
-class Profile(_Part):
+class Profile(Part):
     """A whole wire profile, valid by construction."""
 
     profile: str
     description: str = ""
     paths: Paths
-    methods: Methods = Methods()
+    methods: Methods
     headers: Headers
+    media_types: MediaTypes
     signature: Signature
     members: Members
+    token: Token
+    acknowledgement: Acknowledgement
     enums: dict[str, tuple[str, ...]]
     asset: Shape
     unit: Shape
@@ -377,12 +230,34 @@ class Profile(_Part):
     gsp_mismatch: Literal["warning", "error"]
 
     @model_validator(mode="after")
+    def _status_can_be_asked(self) -> Profile:
+        """A GET names what it asks for in its path, a POST in its body."""
+        paths, by_submission = self.paths, self.capabilities.status_by_submission
+        if self.methods.status == "GET":
+            wanted = {"{transaction_id}": paths.status}
+            if by_submission:
+                wanted["{submission_id}"] = paths.status_by_submission or ""
+            for place, path in wanted.items():
+                if path.count(place) != 1 or path.count("{") != 1:
+                    raise ValueError(f"status by GET: a path must hold {place} once, and {path!r} does not")
+        elif "{" in paths.status:
+            raise ValueError(f"status by POST: the path {paths.status!r} cannot hold a place for an id")
+        if paths.status_by_submission is not None and not (by_submission and self.methods.status == "GET"):
+            raise ValueError("paths.status_by_submission is for a status by GET that can ask by submission")
+        return self
+
+    @model_validator(mode="after")
     def _enums_exist(self) -> Profile:
         for shape in (self.asset, self.unit):
             for path, field in _fields(shape.members):
                 if field.type in {FieldType.WORD, FieldType.WORDS} and field.words not in self.enums:
                     raise ValueError(f"{path}: {field.words!r} is not one of the enums")
         return self
+
+    @property
+    def request_content_bytes(self) -> int:
+        """How many bytes a submission may have before it is signed."""
+        return self.signature.content_bytes(self.limits.request_bytes)
 
     def shape(self, kind: Kind) -> Shape:
         """What one row of this kind looks like."""

@@ -9,6 +9,7 @@ from gateway.core.message import Created, Problem
 from gateway.core.profile import Profile
 from gateway.core.strict_json import Json
 from gateway.core.transaction import Event
+from gateway.core.wire_names import steps
 
 ID_LENGTH = 255  # characters of any id that somebody else chose
 ERRORS_PER_ROW = 4  # of the largest payload; more than that is a fault, and stays in the bytes that are kept
@@ -28,7 +29,7 @@ class Verdict:
     problems: tuple[Problem, ...] = ()
 
 
-def read_verdict(profile: Profile, document: Mapping[str, Json]) -> Verdict:
+def read_verdict(profile: Profile, document: dict[str, Json]) -> Verdict:
     """Read the members that a callback and a status answer share.
 
     Failed means that nothing was created, unless the profile says that batches are not atomic and results came too.
@@ -38,8 +39,8 @@ def read_verdict(profile: Profile, document: Mapping[str, Json]) -> Verdict:
     """
     names, words = profile.members.result, profile.status_words
     status = document.get(names.status)
-    created = _results(profile, document.get(names.results))
-    problems = read_problems(profile, document.get(names.errors))
+    created = _results(profile, member(document, names.results))
+    problems = read_problems(profile, member(document, names.errors))
     if status in words.success:
         event = Event.SUCCESS
     elif status in words.failed:
@@ -62,11 +63,11 @@ def read_problems(profile: Profile, errors: Json) -> tuple[Problem, ...]:
     kept = ERRORS_PER_ROW * profile.limits.assets_per_submission
     for entry in entries[:kept]:
         row = entry.get(names.row)
-        if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < 0):
-            raise UnreadableError(f"errors: {names.row} {row!r:.100} does not count rows from 0")
+        if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < names.first_row):
+            raise UnreadableError(f"errors: {names.row} {row!r:.100} does not count rows from {names.first_row}")
         problems.append(
             Problem(
-                row=row,
+                row=None if row is None else row - names.first_row,
                 ref=optional_text(entry, names.ref, length=None),
                 field=optional_text(entry, names.field, length=None),
                 code=required_text(entry, names.code, length=None),
@@ -77,6 +78,14 @@ def read_problems(profile: Profile, errors: Json) -> tuple[Problem, ...]:
         more = f"and {len(entries) - kept} more, in the answer as it came"
         problems.append(Problem(code="more_errors", message=more))
     return tuple(problems)
+
+
+def member(document: Json, path: str) -> Json:
+    """What stands at a member path of the profile; absent counts as null, also where an outer object is absent."""
+    found = document
+    for name in steps(path):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def required_text(document: Mapping[str, Json], name: str, *, length: int | None = ID_LENGTH) -> str:

@@ -116,7 +116,7 @@ class _Receiver:
     async def _handle(self, request: web.Request, body: bytes) -> CallbackReply:
         at = self.clock.now()
         signatures = [value for name in self.signature_headers for value in request.headers.getall(name, [])]
-        signature = signatures[0] if len(signatures) == 1 else None
+        signature = ", ".join(signatures) if signatures else None  # several are no signature in any form
         try:
             return await self.handler(request.match_info["participant"], body, signature, at)
         except JournalBroken as error:

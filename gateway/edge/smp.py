@@ -17,10 +17,11 @@ from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 
 import aiohttp
+from yarl import URL
 
 from gateway.core import codec
 from gateway.core.profile import Profile
-from gateway.ports import Clock, Reply
+from gateway.ports import Clock, Reply, SignedCall
 
 _KEEP_ALIVE_S = 55.0  # below the 60 s after which common proxies close an idle connection
 
@@ -68,36 +69,44 @@ class SmpClient:
         self._clock = clock
         self._timeout = aiohttp.ClientTimeout(total=profile.timings.request_s)
 
-    async def submit(self, path: str, body: bytes, signature: str, message_id: str, token: str) -> Reply:
-        """POST a signed payload; cancelling leaves it unknown whether the SMP has it."""
+    async def submit(self, call: SignedCall, bearer: str) -> Reply:
+        """Make a signed request with this bearer token; cancelling leaves it unknown whether the SMP has it."""
         names = self._profile.headers
-        return await self._post(
-            path,
-            body,
-            {names.authorization: f"Bearer {token}", names.message_id: message_id, names.signature: signature},
-        )
+        headers = {names.authorization: names.token(bearer)}
+        if names.message_id is not None:
+            headers[names.message_id] = call.message_id
+        if call.signature is not None:
+            headers[names.signature] = call.signature
+        if call.body:
+            headers["Content-Type"] = self._profile.media_types.signed
+        return await self._call(call.method, call.url, call.body, headers)
 
     async def login(self, username: str, password: str) -> Reply:
         """POST the login; safe to cancel."""
         body = codec.encode_login(self._profile, username, password)
-        return await self._post(self._profile.paths.authenticate, body, {})
+        headers = {"Content-Type": self._profile.media_types.plain}
+        url = self._base_url + self._profile.paths.authenticate
+        return await self._call(self._profile.methods.authenticate, url, body, headers)
 
-    async def _post(self, path: str, body: bytes, headers: dict[str, str]) -> Reply:
+    async def _call(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Reply:
         trace = _Trace()
         try:
-            async with self._session.post(
-                self._base_url + path,
-                data=body,
-                headers={"Content-Type": "application/json", **headers},
+            async with self._session.request(
+                method,
+                URL(url, encoded=True),  # signed for: not a byte of it may be spelt otherwise on its way
+                data=body or None,
+                headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,
                 trace_request_ctx=trace,
             ) as response:
                 answer = await self._read(response)
+                signatures = response.headers.getall(self._profile.headers.signature, [])
                 return Reply(
                     handed_over=True,
                     status=response.status if answer is not None else None,
                     body=answer or b"",
+                    signature=", ".join(signatures) if signatures else None,
                     failure="" if answer is not None else "the answer is longer than the profile allows",
                     retry_after=_retry_after(response.headers.get("Retry-After"), self._clock.now()),
                     sent_at=trace.sent_at,

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gateway.core import answer, jws
+from gateway.core import answer, envelope, jws
 from gateway.core.message import Attempt, Kind
 from gateway.core.profile import Profile
+from gateway.errors import SignatureRefused
 from gateway.flow.gate import Gate
 from gateway.flow.trouble import Trouble
-from gateway.ports import Clock, Entropy, KeyRing, Signer, Transport
+from gateway.ports import Clock, Entropy, KeyRing, Reply, SignedCall, Signer, Transport
 
 LOGIN_TRIES = 3
 _HOLD_PAUSES_S = (30.0, 120.0)  # after the first and the second refusal; after the third nobody tries again
@@ -121,17 +122,51 @@ class Account:
         now = self._clock.now()
         return Attempt(number=number, jti=self._entropy.uuid(), iat=now // 1_000_000, key_id=self.signer.key_id)
 
-    def sign(self, path: str, attempt: Attempt, body: bytes) -> str:
-        """Sign a body for this path of the SMP (detached JWS, RFC 7515 appendix F)."""
+    def sign(self, method: str, path: str, attempt: Attempt, body: bytes, *, message_id: str) -> SignedCall:
+        """Sign a request to this path of the SMP, in the form of the wire profile."""
+        url = self.identity.base_url.rstrip("/") + path
         header = jws.protected_header(
             algorithm=self.signer.algorithm,
             key_id=self.signer.key_id,
             typ=self.profile.signature.typ_request,
             iat=attempt.iat,
             jti=attempt.jti,
-            aud=self.identity.base_url.rstrip("/") + path,
+            aud=url,
         )
-        return jws.sign_detached(self.signer, header, body)
+        token = jws.sign_detached(self.signer, header, body)
+        sent = envelope.enclose(self.profile.signature.form, token, body)
+        return SignedCall(
+            method=method,
+            url=url,
+            body=sent.body,
+            signature=sent.signature,
+            jti=attempt.jti,
+            token=token,
+            message_id=message_id,
+        )
+
+    def believe(self, call: SignedCall, reply: Reply) -> Reply:
+        """Take an answer out of its signature, where the profile has answers signed; what is not so is unreadable."""
+        form = self.profile.signature
+        if form.responses == "tls" or reply.status is None:
+            return reply
+        try:
+            segments = envelope.disclose(form.form, reply.body, reply.signature)
+            jws.verify(
+                segments,
+                self.callback_keys.find,
+                typ=form.typ_response,
+                audience=call.url,
+                algorithms=form.algorithms,
+                request=call.jti,
+            )
+            content = segments.content()
+        except SignatureRefused as refused:
+            reason = f"the answer {reply.status} is not signed as it should be, {refused.reason}"
+            self._trouble("answers").begins(f"answers are not believed, {refused.reason}", self._clock.now())
+            return replace(reply, status=None, failure=reason)
+        self._trouble("answers").ends()
+        return replace(reply, body=content, signature=segments.token)
 
     def unauthorized(self, ticket: Ticket, submission_id: str | None = None) -> None:
         """The SMP answered 401 to this token: log in again, once for everybody who met the same.

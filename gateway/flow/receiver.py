@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.core import callback, jws
+from gateway.core import callback, envelope, jws
 from gateway.core.callback import Judged
-from gateway.core.jws import VerifiedHeader
+from gateway.core.jws import Segments, VerifiedHeader
 from gateway.core.message import Hop
 from gateway.core.record import Disposition, Evidence, Received
+from gateway.core.wire_names import Acknowledgement
 from gateway.errors import JournalFull, SignatureRefused
 from gateway.flow.account import Account
 from gateway.flow.signals import Signals
@@ -47,7 +48,7 @@ class Receiver:
         """Take one callback (ports.CallbackHandler); ``at`` is when its last byte arrived."""
         account = self._accounts.get(participant)
         try:
-            header = self._verify(account or self._anybody(), body, signature)
+            header, segments, content = self._verify(account or self._anybody(), body, signature)
         except SignatureRefused as refused:
             if account is not None and refused.code in _GENUINE:
                 account.misdirected(refused.reason)
@@ -56,7 +57,7 @@ class Receiver:
             return self._refuse("unknown_participant", f"{participant:.64} is not served here")
         verified_at = self._clock.now()
         account.called_back()
-        judged = callback.judge(account.profile, header=header, body=body, participant=participant, received_at=at)
+        judged = callback.judge(account.profile, header=header, body=content, participant=participant, received_at=at)
         if judged.fault == "participant":
             self._telemetry.emit("callback_refused", code="participant", reason=judged.note)
             return CallbackReply(status=judged.status, body={"error": judged.note})
@@ -65,8 +66,8 @@ class Receiver:
             participant=participant,
             issuer=header.issuer,
             jti=header.jti,
-            body=body,
-            signature=signature or "",
+            body=content,
+            signature=segments.token,
             received_at=at,
             hops={Hop.CALLED_BACK: at, Hop.VERIFIED: verified_at},
         )
@@ -78,20 +79,20 @@ class Receiver:
             self._signals.changed(received.changed)
             await asyncio.sleep(0)  # the site first: its relay starts before we log and answer
         self._tell(participant, header, judged, received)
-        return _answer(judged, received)
+        return _answer(account.profile.acknowledgement, judged, received)
 
-    def _verify(self, account: Account, body: bytes, signature: str | None) -> VerifiedHeader:
-        if signature is None:
-            raise SignatureRefused("missing", "exactly one signature header is needed")
+    def _verify(self, account: Account, body: bytes, signature: str | None) -> tuple[VerifiedHeader, Segments, bytes]:
+        """The signature's header, the signature, and what it signs."""
         form = account.profile.signature
-        return jws.verify_detached(
-            signature,
-            body,
+        segments = envelope.disclose(form.form, body, signature)
+        header = jws.verify(
+            segments,
             account.callback_keys.find,
             typ=form.typ_callback,
             audience=account.identity.callback_audience,
             algorithms=form.algorithms,
         )
+        return header, segments, segments.content()
 
     def _anybody(self) -> Account:
         """Some account: an unknown participant's callback must take as long as a known one's before it is refused."""
@@ -125,7 +126,7 @@ class Receiver:
             )
 
 
-def _answer(judged: Judged, received: Received) -> CallbackReply:
+def _answer(names: Acknowledgement, judged: Judged, received: Received) -> CallbackReply:
     message_id = judged.callback.message_id if judged.callback is not None else None
     match received.disposition:
         case Disposition.REPLAYED:
@@ -135,6 +136,6 @@ def _answer(judged: Judged, received: Received) -> CallbackReply:
         case Disposition.DUPLICATE if received.first is Disposition.QUARANTINED:
             return CallbackReply(status=judged.status if judged.fault else 401, body={"error": received.note})
         case Disposition.DUPLICATE:
-            return CallbackReply(status=200, body={"messageId": message_id, "ack": "Duplicate"})
+            return CallbackReply(status=200, body={names.message_id: message_id, names.word: names.duplicate})
         case _:
-            return CallbackReply(status=200, body={"messageId": message_id, "ack": "Accepted"})
+            return CallbackReply(status=200, body={names.message_id: message_id, names.word: names.accepted})

@@ -107,13 +107,13 @@ class Reconciler:
         if ticket is None or not account.gate.open or not can_ask(account.profile, submission):
             return None
         by_id = submission.transaction_id
-        body = codec.encode_status(
+        path, body = codec.encode_status(
             account.profile, transaction_id=by_id, submission_id=None if by_id is not None else submission.id
         )
-        path = account.profile.paths.status
-        call: Attempt = account.attempt(1)
+        attempt: Attempt = account.attempt(1)
+        call = account.sign(account.profile.methods.status, path, attempt, body, message_id=attempt.jti)
         account.gate.spend()
-        reply = await account.transport.submit(path, body, account.sign(path, call, body), call.jti, ticket.value)
+        reply = account.believe(call, await account.transport.submit(call, ticket.value))
         if not reply.handed_over:
             account.gate.failed(reply.failure)
             return None

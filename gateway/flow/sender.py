@@ -191,17 +191,18 @@ class Sender:
         await asyncio.shield(attempt)
 
     async def _attempt(self, account: Account, submission: Submission, *, counted: bool) -> None:
-        path = account.profile.paths.submission(submission.kind)
+        profile, kind = account.profile, submission.kind
         if not counted:
             await account.gate.turn()
         ticket = account.ticket
         if ticket is None:  # it was dropped between the commit and now: nothing has left
             reply, signature, signed_at = Reply(handed_over=False, failure="no token at hand"), "", self._clock.now()
         else:
-            signature = account.sign(path, submission.attempt, submission.body)
-            signed_at = self._clock.now()
-            reply = await account.transport.submit(path, submission.body, signature, submission.id, ticket.value)
-        result = answer.interpret(account.profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
+            method, path = profile.methods.submission(kind), profile.paths.submission(kind)
+            call = account.sign(method, path, submission.attempt, submission.body, message_id=submission.id)
+            signature, signed_at = call.token, self._clock.now()
+            reply = account.believe(call, await account.transport.submit(call, ticket.value))
+        result = answer.interpret(profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
         if ticket is not None:
             self._heed(account, submission, result, reply, ticket)
         settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)

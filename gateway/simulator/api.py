@@ -16,16 +16,17 @@ from typing import Any
 from aiohttp import web
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import Key, OctKey
 
 from gateway.errors import SignatureRefused
-from gateway.simulator import shape, signatures
+from gateway.simulator import report, shape, signatures
+from gateway.simulator.callbacks import random_id
 from gateway.simulator.faults import CUT, HALF, Fault, Faults, Mishap
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.participants import Participants
 from gateway.simulator.record import Outcome, Received, Transaction
 from gateway.simulator.register import error
-from gateway.simulator.report import encode, instant, report
+from gateway.simulator.report import encode, instant
 from gateway.simulator.shape import Flaw
 from gateway.simulator.wire import Item, Wire
 
@@ -67,6 +68,7 @@ class Api:
         ledger: Ledger,
         participants: Participants,
         token_key: Callable[[], OctKey],
+        signing_key: Callable[[], Key],
         expire_tokens: Callable[[], None],
         jwks: Callable[[], bytes],
         unavailable: Callable[[], float | None],
@@ -81,6 +83,7 @@ class Api:
         self._ledger = ledger
         self._participants = participants
         self._token_key = token_key
+        self._signing_key = signing_key
         self._expire_tokens = expire_tokens
         self._jwks = jwks
         self._unavailable = unavailable
@@ -96,26 +99,61 @@ class Api:
         application = web.Application(client_max_size=self._wire.request_bytes)
         handlers = {"authenticate": self._login, "assets": self._assets, "units": self._units, "status": self._status}
         for name, handler in handlers.items():
-            application.router.add_post(self._wire.paths[name], self._answering(handler))
-        application.router.add_get(JWKS_PATH, self._answering(self._keys))
+            signed = self._wire.answers_signed and name != "authenticate"
+            route = self._answering(handler, signed=signed)
+            application.router.add_route(self._wire.methods[name], self._wire.paths[name], route)
+            if name == "status" and (path := self._wire.paths.get("status_by_submission")):
+                application.router.add_route(self._wire.methods[name], path, route)
+        application.router.add_get(JWKS_PATH, self._answering(self._keys, signed=False))
         return application
 
     def _answering(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+        self, handler: Callable[[web.Request], Awaitable[web.Response]], *, signed: bool
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
                 if (left_s := self._unavailable()) is not None:
                     flaw = Flaw(code="UNAVAILABLE", message="an outage on purpose")
                     raise Refusal(503, flaw, retry_after_s=left_s)  # noqa: TRY301 -- answered as every refusal is
-                return await handler(request)
+                response = await handler(request)
             except Refusal as refusal:
                 self._tell(f"{request.path} refused: {refusal}")
                 flaws = [error(flaw, self._wire) for flaw in refusal.flaws]
-                return web.json_response(
-                    {self._wire.result["errors"]: flaws}, status=refusal.status, headers=refusal.headers
-                )
+                response = self._respond(report.refusal(self._wire, flaws), refusal.status)
+                response.headers.update(refusal.headers)
+            return await self._signed(request, response) if signed else response
 
+        return answer
+
+    def _respond(self, document: Mapping[str, Any] | list[dict[str, Any]], status: int = 200) -> web.Response:
+        return web.Response(body=encode(document), status=status, content_type=self._wire.media_types["plain"])
+
+    async def _signed(self, request: web.Request, plain: web.Response) -> web.Response:
+        """Sign an answer for the request that it answers; one whose signature says nothing gets it as it is."""
+        name = self._wire.headers["signature"]
+        try:
+            _, token = signatures.unpack(self._wire.form, await request.read(), request.headers.get(name, ""))
+        except SignatureRefused:
+            return plain
+        if (claimed := signatures.claimed(token)) is None:
+            return plain
+        jti, audience = claimed
+        content = plain.body if isinstance(plain.body, bytes) else b""
+        made = signatures.sign(
+            content,
+            self._signing_key(),
+            typ=self._wire.typ_response,
+            audience=audience,
+            jti=random_id(),
+            now_s=self._clock() // 1_000_000,
+            request=jti,
+        )
+        body, header = signatures.pack(self._wire.form, content, made)
+        answer = web.Response(body=body, status=plain.status, content_type=self._wire.media_types["signed"])
+        if header:
+            answer.headers[name] = header
+        if "Retry-After" in plain.headers:
+            answer.headers["Retry-After"] = plain.headers["Retry-After"]
         return answer
 
     async def _keys(self, _request: web.Request) -> web.Response:
@@ -134,7 +172,17 @@ class Api:
         claims = {"sub": participant, "iat": now_s, "exp": now_s + self._token_life_s}
         token = jwt.encode({"alg": TOKEN_ALGORITHM}, claims, self._token_key())
         self._tell(f"login {participant}")
-        return web.json_response({names["token"]: token, names["expires_in"]: self._token_life_s})
+        told: dict[str, Any] = {}
+        shape = self._wire.token
+        report.place(told, shape["path"], token)
+        if "expires" in shape:
+            ends: dict[str, object] = {
+                "seconds": self._token_life_s,
+                "epoch": now_s + self._token_life_s,
+                "instant": instant((now_s + self._token_life_s) * 1_000_000),
+            }
+            report.place(told, shape["expires"], ends[shape.get("expires_as", "seconds")])
+        return self._respond(told)
 
     async def _assets(self, request: web.Request) -> web.Response:
         return await self._submit(request, self._wire.asset)
@@ -146,7 +194,7 @@ class Api:
         if self._faults().happens(Fault.EXPIRE_TOKENS):
             self._note(Fault.EXPIRE_TOKENS, None)
             self._expire_tokens()
-        caller = await self._caller(request, item.kind)
+        caller = await self._caller(request)
         if (mishap := self._faults().before()) is not None:
             await self._suffer(request, mishap)
         outcome, transaction = self._admit(request, caller, item)
@@ -158,12 +206,12 @@ class Api:
             await self._process(transaction.id)
         await asyncio.sleep(self._faults().pause_s())
         answer = {
-            self._wire.status["transaction_id"]: transaction.id,
+            self._wire.result["transaction_id"]: transaction.id,
             "receivedAt": instant(transaction.received_at),
         }
         if (mishap := self._faults().after()) is not None:
             await self._suffer(request, mishap, transaction=transaction, answer=encode(answer))
-        return web.json_response(answer, status=202)
+        return self._respond(answer, self._wire.taken)
 
     async def _suffer(
         self, request: web.Request, mishap: Mishap, *, transaction: Transaction | None = None, answer: bytes = b""
@@ -192,7 +240,8 @@ class Api:
             document, flaws, status = None, [Flaw(code="MALFORMED", message=str(fault))], 400
         name = self._wire.submission["message_id"]
         submission = document.get(name) if isinstance(document, dict) else None
-        header = request.headers.get(self._wire.headers["message_id"])
+        header_name = self._wire.headers["message_id"]
+        header = request.headers.get(header_name) if header_name else submission
         if not flaws and header != submission:
             flaws = [Flaw(field=name, code="MESSAGE_ID", message=f"differs from the header's {header!r}")]
         received = Received(
@@ -212,8 +261,10 @@ class Api:
         raise Refusal(status, *flaws)
 
     async def _status(self, request: web.Request) -> web.Response:
-        caller = await self._caller(request, "status")
-        document = _parse(caller.body)
+        caller = await self._caller(request)
+        names = self._wire.status
+        asked = {names[place]: value for place, value in request.match_info.items()}
+        document = asked or _parse(caller.body)
         if not self._ledger.spend(caller.participant, caller.jti):
             raise Refusal(401, Flaw(code="REPLAYED", message="the same jti was used before"))
         if self._faults().happens(Fault.FAIL_STATUS):
@@ -221,7 +272,7 @@ class Api:
         transaction = self._find(caller.participant, document)
         if transaction is None:
             raise Refusal(404, Flaw(code="UNKNOWN_TRANSACTION", message="no such transaction"))
-        return web.json_response(report(transaction, self._wire))
+        return self._respond(report.report(transaction, self._wire))
 
     def _find(self, participant: str, document: Mapping[str, Any]) -> Transaction | None:
         names = self._wire.status
@@ -233,38 +284,42 @@ class Api:
             return self._ledger.transaction_of(participant, submission)
         raise Refusal(422, Flaw(code="MALFORMED", message="one id is needed, of a transaction or of a submission"))
 
-    async def _caller(self, request: web.Request, endpoint: str) -> Caller:
+    async def _caller(self, request: web.Request) -> Caller:
         holder = self._token_holder(request.headers.get(self._wire.headers["authorization"], ""))
-        if "Content-Encoding" in request.headers or request.content_type != "application/json":
-            raise Refusal(415, Flaw(code="MEDIA_TYPE", message="send plain application/json"))
+        if "Content-Encoding" in request.headers or (
+            request.body_exists and request.content_type != self._wire.media_types["signed"]
+        ):
+            raise Refusal(415, Flaw(code="MEDIA_TYPE", message=f"send plain {self._wire.media_types['signed']}"))
         body = await request.read()
         last_byte_ns = time.monotonic_ns()
         signature = request.headers.get(self._wire.headers["signature"])
-        if signature is None:
+        if signature is None and (self._wire.form == "detached" or not body):
             raise Refusal(401, Flaw(code="UNSIGNED", message="there is no signature"))
         expected = signatures.Expected(
             typ=self._wire.typ_request,
-            audiences=self._audiences(self._wire.paths[endpoint]),
+            audiences=self._audiences(request.rel_url.raw_path),
             algorithms=self._wire.algorithms,
             tolerance_s=self._wire.tolerance_s,
         )
         try:
+            content, token = signatures.unpack(self._wire.form, body, signature or "")
             signed = signatures.verify(
-                signature, body, key_of=self._participants.key, expected=expected, now_s=self._clock() // 1_000_000
+                token, content, key_of=self._participants.key, expected=expected, now_s=self._clock() // 1_000_000
             )
         except SignatureRefused as refused:
             raise Refusal(401, Flaw(code=f"SIGNATURE_{refused.code.upper()}", message=refused.reason)) from refused
         if signed.participant != holder:
             raise Refusal(403, Flaw(code="FOREIGN_KEY", message="token and signature are of different participants"))
-        return Caller(participant=holder, jti=signed.jti, body=body, last_byte_ns=last_byte_ns)
+        return Caller(participant=holder, jti=signed.jti, body=content, last_byte_ns=last_byte_ns)
 
     def _token_holder(self, authorization: str) -> str:
-        scheme, _, token = authorization.partition(" ")
+        scheme = self._wire.headers["authorization_scheme"]
+        given, _, token = authorization.partition(" ") if scheme else (scheme, "", authorization)
         try:
             claims = jwt.decode(token, self._token_key(), algorithms=[TOKEN_ALGORITHM]).claims
         except (JoseError, ValueError) as fault:
             raise Refusal(401, Flaw(code="BAD_TOKEN", message=str(fault))) from fault
-        if scheme != "Bearer" or claims["exp"] <= self._clock() // 1_000_000:
+        if given != scheme or claims["exp"] <= self._clock() // 1_000_000:
             raise Refusal(401, Flaw(code="TOKEN_EXPIRED", message="authenticate again"))
         return str(claims["sub"])
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from joserfc.jwk import ECKey
+from joserfc.jwk import Key
 
-from gateway.simulator import register, shape, signatures
+from gateway.simulator import pki, register, shape, signatures
 from gateway.simulator.faults import Fault
 from gateway.simulator.record import Callback, Status, Transaction
 from gateway.simulator.report import encode, instant, report
@@ -29,7 +29,7 @@ FORGERIES = (Fault.CALLBACK_FORGE_KEY, Fault.CALLBACK_FORGE_BODY, Fault.CALLBACK
 class Writer:
     """Writes and signs callbacks to the hosts behind one public URL; ``key`` is the one to sign with now."""
 
-    def __init__(self, *, wire: Wire, public_url: str, key: Callable[[], ECKey], clock: Callable[[], int]) -> None:
+    def __init__(self, *, wire: Wire, public_url: str, key: Callable[[], Key], clock: Callable[[], int]) -> None:
         self._wire = wire
         self._public_url = public_url
         self._key = key
@@ -48,15 +48,19 @@ class Writer:
         lie = opposite(transaction, self._wire)
         if fault is Fault.CALLBACK_FORGE_KEY:
             ours = self._key()
-            return self._write(lie, ECKey.generate_key("P-256", {"kid": str(ours.kid), "alg": str(ours.alg)}))
+            return self._write(lie, pki.stranger(str(ours.alg), str(ours.kid)))
         if fault is Fault.CALLBACK_FORGE_AUD:
             return self._write(lie, self._key(), audience=ELSEWHERE + urlsplit(genuine.url).path)
-        return replace(self._write(lie, self._key()), signature=genuine.signature)
+        form, told = self._wire.form, self._write(lie, self._key())
+        content, _ = signatures.unpack(form, told.body, told.signature)
+        _, token = signatures.unpack(form, genuine.body, genuine.signature)
+        body, signature = signatures.pack(form, content, token)
+        return replace(told, body=body, signature=signature)
 
-    def _write(self, transaction: Transaction, key: ECKey, *, audience: str | None = None) -> Callback:
+    def _write(self, transaction: Transaction, key: Key, *, audience: str | None = None) -> Callback:
         names, at = self._wire.result, self._clock()
         identifier = random_id()
-        body = encode(
+        content = encode(
             {
                 names["message_id"]: identifier,
                 names["message_type"]: self._wire.result_type,
@@ -66,9 +70,10 @@ class Writer:
             }
         )
         url = self._public_url + self._wire.paths["callback"].format(participant=transaction.participant)
-        signature = signatures.sign(
-            body, key, typ=self._wire.typ_callback, audience=audience or url, jti=random_id(), now_s=at // 1_000_000
+        token = signatures.sign(
+            content, key, typ=self._wire.typ_callback, audience=audience or url, jti=random_id(), now_s=at // 1_000_000
         )
+        body, signature = signatures.pack(self._wire.form, content, token)
         return Callback(
             id=identifier,
             transaction_id=transaction.id,

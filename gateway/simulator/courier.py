@@ -44,6 +44,7 @@ class Courier:
         session: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
         header: str,
+        media_type: str,
         redelivery: Redelivery,
         writer: Writer,
         available: Callable[[], Awaitable[None]],
@@ -55,6 +56,7 @@ class Courier:
         self._session = session
         self._tasks = tasks
         self._header = header
+        self._media_type = media_type
         self._redelivery = redelivery
         self._writer = writer
         self._available = available
@@ -160,7 +162,9 @@ class Courier:
             return await self._post_once(callback)
 
     async def _post_once(self, callback: Callback) -> int | None:
-        headers = {"Content-Type": "application/json", self._header: callback.signature}
+        headers = {"Content-Type": self._media_type}
+        if callback.signature:
+            headers[self._header] = callback.signature
         try:
             async with self._session.post(
                 callback.url,

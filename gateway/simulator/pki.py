@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,14 +24,27 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from joserfc.jwk import ECKey, OctKey
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 CA_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=90)
 BACKDATE = timedelta(hours=1)  # a peer's clock may be a little behind
-SIGNING_ALGORITHM = "ES256"
+RSA_BITS = 2048
+NEW_KEYS: Mapping[str, Callable[[], PrivateKeyTypes]] = {
+    "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "PS256": lambda: rsa.generate_private_key(65537, RSA_BITS),
+    "RS256": lambda: rsa.generate_private_key(65537, RSA_BITS),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+KEY_CLASSES: Mapping[str, type[ECKey | RSAKey | OKPKey]] = {
+    "ES256": ECKey,
+    "PS256": RSAKey,
+    "RS256": RSAKey,
+    "EdDSA": OKPKey,
+}
 SIGNING_FILE = "smp-signing.pem"
 TOKEN_FILE = "smp-token.key"  # noqa: S105 -- the name of a file
 
@@ -42,12 +56,15 @@ class Pki:
     ca_path: Path
     jwks_path: Path
     tls: ssl.SSLContext
-    signing: ECKey
+    signing: Key
     token: OctKey
 
 
-def prepare(folder: Path, *, host: str, now_us: int) -> Pki:
-    """Read the keys in this folder, or make those that are missing; the certificate names this host and localhost."""
+def prepare(folder: Path, *, host: str, now_us: int, algorithm: str = "ES256") -> Pki:
+    """Read the keys in this folder, or make those that are missing; the certificate names this host and localhost.
+
+    ``algorithm`` is what callbacks and answers are signed with.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     moment = datetime.fromtimestamp(now_us / 1e6, tz=UTC)
     ca_path = folder / "smp-ca.pem"
@@ -55,7 +72,7 @@ def prepare(folder: Path, *, host: str, now_us: int) -> Pki:
     if not ca_path.exists():
         _publish(ca_path, _ca(ca_key, moment).public_bytes(serialization.Encoding.PEM))
     authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
-    signing = _signing_key(folder / SIGNING_FILE)
+    signing = _signing_key(folder / SIGNING_FILE, algorithm)
     jwks_path = folder / "smp.jwks.json"
     _publish_keys(jwks_path, signing, _retired(jwks_path, now_us))
     return Pki(
@@ -69,8 +86,9 @@ def prepare(folder: Path, *, host: str, now_us: int) -> Pki:
 
 def rotate(current: Pki, *, overlap_s: float, now_us: int) -> Pki:
     """Sign with a new key from now on, and leave the old one published for so long."""
-    fresh = _pem(ec.generate_private_key(ec.SECP256R1()))
-    signing = _signing_jwk(fresh)
+    algorithm = str(current.signing.alg)
+    fresh = _pem(NEW_KEYS[algorithm]())
+    signing = _signing_jwk(fresh, algorithm)
     retiring = {**current.signing.as_dict(private=False), "exp": int(now_us / 1e6 + overlap_s) + 1}
     _publish_keys(current.jwks_path, signing, [retiring, *_retired(current.jwks_path, now_us)])
     _keep_secret(current.jwks_path.with_name(SIGNING_FILE), fresh)
@@ -96,7 +114,7 @@ def _retired(jwks_path: Path, now_us: int) -> list[dict[str, Any]]:
     return [key for key in keys if key.get("exp", 0) > now_us / 1e6]
 
 
-def _publish_keys(path: Path, signing: ECKey, retired: list[dict[str, Any]]) -> None:
+def _publish_keys(path: Path, signing: Key, retired: list[dict[str, Any]]) -> None:
     own = signing.as_dict(private=False)
     document = {"keys": [own, *(key for key in retired if key["kid"] != own["kid"])]}
     _publish(path, json.dumps(document, indent=2).encode() + b"\n")
@@ -189,14 +207,23 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _signing_key(path: Path) -> ECKey:
-    return _signing_jwk(_pem(_private_key(path)))
+def _signing_key(path: Path, algorithm: str) -> Key:
+    if not path.exists():
+        _keep_secret(path, _pem(NEW_KEYS[algorithm]()))
+    return _signing_jwk(path.read_bytes(), algorithm)
 
 
-def _signing_jwk(pem: bytes) -> ECKey:
-    key = ECKey.import_key(pem, {"alg": SIGNING_ALGORITHM, "use": "sig"})
+def _signing_jwk(pem: bytes, algorithm: str) -> Key:
+    kind = KEY_CLASSES[algorithm]
+    key = kind.import_key(pem, {"alg": algorithm, "use": "sig"})
     kid = f"smp-{key.thumbprint()[:12]}"
-    return ECKey.import_key({**key.as_dict(private=True), "kid": kid})
+    return kind.import_key({**key.as_dict(private=True), "kid": kid})
+
+
+def stranger(algorithm: str, kid: str) -> Key:
+    """A key of nobody's, under somebody's id."""
+    kind = KEY_CLASSES[algorithm]
+    return kind.import_key(_pem(NEW_KEYS[algorithm]()), {"alg": algorithm, "kid": kid})
 
 
 def _token_secret(path: Path) -> bytes:
@@ -205,7 +232,7 @@ def _token_secret(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: PrivateKeyTypes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -91,7 +91,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """One signed callback, ready to be sent again and again."""
+    """One signed callback in the wire's form, ready to be sent again and again; a ``signature`` of "" is inside."""
 
     id: str
     transaction_id: str

@@ -36,7 +36,8 @@ def decide(
 
 def error(flaw: Flaw, wire: Wire) -> dict[str, Any]:
     """A flaw in the wire's words."""
-    values = {"row": flaw.row, "ref": flaw.ref, "field": flaw.field, "code": flaw.code, "message": flaw.message}
+    row = None if flaw.row is None else flaw.row + wire.first_row
+    values = {"row": row, "ref": flaw.ref, "field": flaw.field, "code": flaw.code, "message": flaw.message}
     return {name: values[ours] for ours, name in wire.error.items()}
 
 
@@ -57,8 +58,8 @@ def _asset_flaws(rows: list[dict[str, Any]], item: Item, existing: Existing) -> 
             message = f"{name!r} exists already" if name in taken else f"{name!r} occurs twice in this payload"
             yield Flaw(row=index, ref=name, field=item.ref, code="DUPLICATE_ASSET", message=message)
         seen.add(name)
-        yield from _meter_flaws(index, name, row)
-        yield from _group_flaws(index, name, "connection.gspGroup", row)
+        yield from _meter_flaws(index, name, row, item)
+        yield from _group_flaws(index, name, item.spell("connection.gspGroup"), row)
 
 
 def _unit_flaws(rows: list[dict[str, Any]], item: Item, existing: Existing) -> Iterator[Flaw]:
@@ -66,24 +67,25 @@ def _unit_flaws(rows: list[dict[str, Any]], item: Item, existing: Existing) -> I
     name = str(unit[item.ref])
     if existing(item.kind, [name]):
         yield Flaw(row=0, ref=name, field=item.ref, code="DUPLICATE_UNIT", message=f"{name!r} exists already")
-    yield from _group_flaws(0, name, "gspGroup", unit)
-    if (unit["unitType"] == "BM") != bool(unit.get("bmUnitId")):
-        yield Flaw(
-            row=0, ref=name, field="bmUnitId", code="BM_UNIT", message="must be given for BM units, and only then"
-        )
-    aligned = unit["alignedAssets"]
+    yield from _group_flaws(0, name, item.spell("gspGroup"), unit)
+    bm_unit, aligned_assets = item.spell("bmUnitId"), item.spell("alignedAssets")
+    if (unit[item.spell("unitType")] == "BM") != bool(unit.get(bm_unit)):
+        yield Flaw(row=0, ref=name, field=bm_unit, code="BM_UNIT", message="must be given for BM units, and only then")
+    aligned = unit[aligned_assets]
     known = existing("assets", aligned)
     for index, asset in enumerate(aligned):
         if asset not in known:
-            field = f"alignedAssets[{index}]"
+            field = f"{aligned_assets}[{index}]"
             yield Flaw(row=0, ref=name, field=field, code="UNKNOWN_ASSET", message=f"{asset!r} is not registered")
 
 
-def _meter_flaws(index: int, name: str, row: Mapping[str, Any]) -> Iterator[Flaw]:
-    for number, meter in enumerate(row.get("meterPoints", ())):
-        if meter["type"] == "MPAN" and not mpan_is_valid(meter["id"]):
-            field = f"meterPoints[{number}].id"
-            message = f"{meter['id']} is not an MPAN: 13 digits with a right check digit"
+def _meter_flaws(index: int, name: str, row: Mapping[str, Any], item: Item) -> Iterator[Flaw]:
+    meters = item.spell("meterPoints")
+    kind, key = (item.spell(f"meterPoints.{member}").rpartition(".")[2] for member in ("type", "id"))
+    for number, meter in enumerate(row.get(meters, ())):
+        if meter[kind] == "MPAN" and not mpan_is_valid(meter[key]):
+            field = f"{meters}[{number}].{key}"
+            message = f"{meter[key]} is not an MPAN: 13 digits with a right check digit"
             yield Flaw(row=index, ref=name, field=field, code="INVALID_MPAN", message=message)
 
 

@@ -1,5 +1,6 @@
-"""Detached JWS over exact bytes, in both directions, by joserfc alone (RFC 7515, appendix F).
+"""JWS over exact bytes, in both directions and in the wire profile's form, by joserfc alone (RFC 7515).
 
+Inside, a signature is always a detached token beside its body; :func:`pack` and :func:`unpack` know the forms.
 Only the header members of the wire profile may appear, each must, and ``crit`` must list exactly those that RFC 7515
 does not define. The key and its algorithm come from the participant's key record, never from the header.
 """
@@ -9,22 +10,23 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey
+from joserfc.jwk import Key
 from joserfc.registry import HeaderParameter
-from joserfc.util import urlsafe_b64decode
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from gateway.errors import SignatureRefused
 from gateway.simulator.participants import PublicKey
 
 COMPACT = re.compile(r"[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+")
+ENCLOSED = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 CRITICAL = ("iat", "jti", "aud")
-HEADER_TYPES: dict[str, type[object]] = {
+HEADER_TYPES: dict[str, type] = {
     "alg": str,
     "kid": str,
     "typ": str,
@@ -43,10 +45,11 @@ class Registry(jws.JWSRegistry):
     max_header_length = 4096
     max_payload_length = 1 << 30
 
-    def __init__(self, algorithm: str) -> None:
+    def __init__(self, algorithm: str, *, further: Iterable[str] = ()) -> None:
         super().__init__(algorithms=[algorithm])
+        types: dict[str, type] = {**HEADER_TYPES, **dict.fromkeys(further, str)}
         self.header_registry = {
-            name: HeaderParameter(name, VALIDATORS[kind], required=True) for name, kind in HEADER_TYPES.items()
+            name: HeaderParameter(name, VALIDATORS[kind], required=True) for name, kind in types.items()
         }
 
 
@@ -94,8 +97,9 @@ def verify(
     return Signed(participant=record.participant, jti=header["jti"])
 
 
-def sign(body: bytes, key: ECKey, *, typ: str, audience: str, jti: str, now_s: int) -> str:
-    """Sign these bytes and leave them out of the compact form."""
+def sign(body: bytes, key: Key, *, typ: str, audience: str, jti: str, now_s: int, request: str | None = None) -> str:
+    """Sign these bytes and leave them out of the compact form; an answer names the ``request`` it answers."""
+    answered: dict[str, str] = {} if request is None else {"req": request}
     header = {
         "alg": key.alg,
         "kid": key.kid,
@@ -103,9 +107,64 @@ def sign(body: bytes, key: ECKey, *, typ: str, audience: str, jti: str, now_s: i
         "iat": now_s,
         "jti": jti,
         "aud": audience,
-        "crit": list(CRITICAL),
+        **answered,
+        "crit": [*CRITICAL, *answered],
     }
-    return jws.detach_content(jws.serialize_compact(header, body, key, registry=Registry(str(key.alg))))
+    registry = Registry(str(key.alg), further=answered)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jws.detach_content(jws.serialize_compact(header, body, key, registry=registry))
+
+
+def pack(form: str, body: bytes, token: str) -> tuple[bytes, str]:
+    """The body and the signature header ("" is none) that carry a detached token in this form."""
+    if form == "detached" or not body:
+        return body, token
+    protected, _, signature = token.split(".")
+    payload = urlsafe_b64encode(body).decode()
+    if form == "compact":
+        return f"{protected}.{payload}.{signature}".encode(), ""
+    return json.dumps({"protected": protected, "payload": payload, "signature": signature}).encode(), ""
+
+
+def unpack(form: str, body: bytes, header: str) -> tuple[bytes, str]:
+    """The signed bytes and their detached token.
+
+    Raises:
+        SignatureRefused: they do not come in this form.
+    """
+    if form == "detached" or not body:
+        return body, header
+    if header:
+        raise SignatureRefused("form", "one signature in the body and one beside it")
+    match = ENCLOSED.fullmatch(body if form == "compact" else _joined(body))
+    if match is None:
+        raise SignatureRefused("form", f"not a {form} JWS")
+    protected, payload, signature = (part.decode() for part in match.groups())
+    try:
+        return urlsafe_b64decode(payload.encode()), f"{protected}..{signature}"
+    except ValueError as error:
+        raise SignatureRefused("form", str(error)) from error
+
+
+def claimed(token: str) -> tuple[str, str] | None:
+    """The jti and audience that a token claims, true or not; None where it cannot be read."""
+    try:
+        header = _header(token)
+    except SignatureRefused:
+        return None
+    return header["jti"], header["aud"]
+
+
+def _joined(body: bytes) -> bytes:
+    """A flattened JWS as a compact one."""
+    try:
+        document = json.loads(body, object_pairs_hook=_once)
+        if document.keys() != {"protected", "payload", "signature"}:
+            raise SignatureRefused("form", "a flattened JWS has exactly protected, payload and signature")
+        return ".".join((document["protected"], document["payload"], document["signature"])).encode()
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise SignatureRefused("form", f"not a flattened JWS: {error}") from error
 
 
 def _header(signature: str) -> dict[str, Any]:

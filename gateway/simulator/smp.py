@@ -97,7 +97,7 @@ class SimulatedSmp:
 
     async def __aenter__(self) -> Self:
         self.state.mkdir(parents=True, exist_ok=True)
-        self.pki = pki.prepare(self.state / "pki", host=self.host, now_us=now_us())
+        self.pki = pki.prepare(self.state / "pki", host=self.host, now_us=now_us(), algorithm=self.wire.algorithms[0])
         async with AsyncExitStack() as stack:
             self.ledger = Ledger(self.state / LEDGER_FILE)
             stack.callback(self.ledger.close)
@@ -115,6 +115,7 @@ class SimulatedSmp:
                 session=session,
                 tasks=tasks,
                 header=self.wire.headers["signature"],
+                media_type=self.wire.media_types["signed"],
                 redelivery=self._redelivery,
                 writer=self._writer,
                 available=self._outages.over,
@@ -200,6 +201,7 @@ class SimulatedSmp:
             ledger=self.ledger,
             participants=self._participants,
             token_key=lambda: self.pki.token,
+            signing_key=lambda: self.pki.signing,
             expire_tokens=self.expire_tokens,
             jwks=self.pki.jwks_path.read_bytes,
             unavailable=self._outage_left_s,

@@ -1,6 +1,6 @@
 """The simulated SMP's own reading of the wire profile: only what a server needs, by its own few lines.
 
-It refuses a profile whose signature form, answers or methods it cannot serve, instead of serving another.
+A *path* into a document is a name, or several with dots between; ``.`` alone is the whole document.
 """
 
 from __future__ import annotations
@@ -15,21 +15,17 @@ import yaml
 from gateway.errors import ConfigError, ConfigProblem, Place
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
-SERVED = {
-    ("signature", "form"): "detached",
-    ("signature", "responses"): "tls",
-    ("methods", "authenticate"): "POST",
-    ("methods", "assets"): "POST",
-    ("methods", "units"): "POST",
-    ("methods", "status"): "POST",
-}
+FORMS = ("detached", "compact", "flattened")
 
 Tree = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What one asset or unit looks like: ``members`` is the profile's tree, ``ref`` the member that names it."""
+    """What one asset or unit looks like: ``members`` is the profile's tree, ``ref`` the wire's member that names it.
+
+    ``require_any`` holds dotted names of the wire.
+    """
 
     kind: str
     action: str
@@ -37,19 +33,30 @@ class Item:
     require_any: tuple[tuple[str, ...], ...]
     members: Tree
 
+    def spell(self, dotted: str) -> str:
+        """The wire's name of a member, from the profile's own; groups have dots between."""
+        return _spell(self.members, dotted)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
     """The SMP's names, paths, limits and words; each mapping goes from our word to the wire's."""
 
     paths: Mapping[str, str]
+    methods: Mapping[str, str]
     headers: Mapping[str, str]
+    media_types: Mapping[str, str]
+    form: str
+    answers_signed: bool
     login: Mapping[str, str]
+    token: Mapping[str, str]
+    taken: int
     submission: Mapping[str, str]
     status: Mapping[str, str]
     result: Mapping[str, str]
     created: Mapping[str, str]
     error: Mapping[str, str]
+    first_row: int
     enums: Mapping[str, tuple[str, ...]]
     status_words: Mapping[str, tuple[str, ...]]
     result_type: str
@@ -58,6 +65,7 @@ class Wire:
     algorithms: tuple[str, ...]
     typ_request: str
     typ_callback: str
+    typ_response: str
     tolerance_s: int
     request_bytes: int
     assets_per_submission: int
@@ -75,7 +83,6 @@ def read(path: Path) -> Wire:
     """
     try:
         tree = yaml.safe_load(path.read_bytes())
-        _refuse_unserved(tree)
         return _wire(tree)
     except KeyError as error:
         raise _problem(path, str(error.args[0]), "is missing") from error
@@ -98,15 +105,24 @@ def seconds(text: str) -> float:
 
 def _wire(tree: Tree) -> Wire:
     members, limits, capabilities = tree["members"], tree["limits"], tree["capabilities"]
+    error = dict(members["error"])
+    first_row = int(error.pop("first_row", 0))
     return Wire(
         paths=tree["paths"],
+        methods=tree["methods"],
         headers=tree["headers"],
+        media_types=tree["media_types"],
+        form=FORMS[FORMS.index(tree["signature"]["form"])],
+        answers_signed=tree["signature"]["responses"] == "signed",
         login=members["login"],
+        token=tree["token"],
+        taken=int(tree["answers"]["submission"]["transaction"][0]),
         submission=members["submission"],
         status=members["status"],
         result=members["result"],
         created=members["created"],
-        error=members["error"],
+        error=error,
+        first_row=first_row,
         enums={name: tuple(words) for name, words in tree["enums"].items()},
         status_words={name: tuple(words) for name, words in tree["status_words"].items()},
         result_type=tree["result_types"][0],
@@ -115,6 +131,7 @@ def _wire(tree: Tree) -> Wire:
         algorithms=tuple(tree["signature"]["algorithms"]),
         typ_request=tree["signature"]["typ_request"],
         typ_callback=tree["signature"]["typ_callback"],
+        typ_response=tree["signature"]["typ_response"],
         tolerance_s=int(seconds(tree["timings"]["clock_tolerance"])),
         request_bytes=limits["request_bytes"],
         assets_per_submission=limits["assets_per_submission"],
@@ -126,19 +143,20 @@ def _wire(tree: Tree) -> Wire:
 
 
 def _item(kind: str, tree: Tree) -> Item:
+    members = tree["members"]
     return Item(
         kind=kind,
         action=tree["action"],
-        ref=tree["ref"],
-        require_any=tuple(tuple(names) for names in tree["require_any"]),
-        members=tree["members"],
+        ref=_spell(members, tree["ref"]),
+        require_any=tuple(tuple(_spell(members, name) for name in names) for names in tree["require_any"]),
+        members=members,
     )
 
 
-def _refuse_unserved(tree: Tree) -> None:
-    for (section, name), served in SERVED.items():
-        if tree[section][name] != served:
-            raise ValueError(f"{section}.{name}: the simulator serves only {served!r}, not {tree[section][name]!r}")
+def _spell(members: Tree, dotted: str) -> str:
+    name, _, rest = dotted.partition(".")
+    spelt = str(members[name].get("name", name))
+    return f"{spelt}.{_spell(members[name]['members'], rest)}" if rest else spelt
 
 
 def _problem(path: Path, where: str, message: str) -> ConfigError:

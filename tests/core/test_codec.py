@@ -104,8 +104,9 @@ def test_decimals(number: str, text: bytes) -> None:
 
 def test_status_and_login_bodies(profile: Profile) -> None:
     """A status call names the transaction where it is known, else the submission."""
-    assert codec.encode_status(profile, transaction_id="TX", submission_id="s") == b'{"transactionId":"TX"}'
-    assert codec.encode_status(profile, transaction_id=None, submission_id="s") == b'{"submissionId":"s"}'
+    path = profile.paths.status
+    assert codec.encode_status(profile, transaction_id="TX", submission_id="s") == (path, b'{"transactionId":"TX"}')
+    assert codec.encode_status(profile, transaction_id=None, submission_id="s") == (path, b'{"submissionId":"s"}')
     assert codec.encode_login(profile, "u", 'p"') == b'{"username":"u","password":"p\\""}'
 
 

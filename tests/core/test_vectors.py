@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import jws, strict_json
+from gateway.core import envelope, jws, strict_json
 from gateway.core.jws import KeyRecord
 from gateway.errors import SignatureRefused, StrictJsonError
 
@@ -131,3 +131,41 @@ def test_cookbook_signatures() -> None:
         if token is not None:
             with pytest.raises(SignatureRefused):
                 jws.verify_compact(token, no_key, algorithms=ALGORITHMS)
+
+
+# What disclosing and verifying a flattened example of RFC 7520 comes to. 4_1 has a signature that we believe, and a
+# header that is not the wire's; the others have another algorithm, no payload, or an unprotected header.
+COOKBOOK_FLATTENED = {
+    "4_1.rsa_v15_signature": "typ",
+    "4_2.rsa-pss_signature": "algorithm",
+    "4_3.ecdsa_signature": "algorithm",
+    "4_4.hmac-sha2_integrity_protection": "algorithm",
+    "4_5.signature_with_detached_content": "malformed",
+    "4_6.protecting_specific_header_fields": "malformed",
+    "4_7.protecting_content_only": "malformed",
+}
+
+
+@pytest.mark.parametrize("name", COOKBOOK_FLATTENED)
+def test_cookbook_flattened(name: str) -> None:
+    """RFC 7520 in the flattened form: the RS256 one verifies over its very bytes, and no other is read that far."""
+    example = json.loads((folder("jose-cookbook/jws") / f"{name}.json").read_bytes())
+
+    def verify(document: dict[str, str]) -> None:
+        segments = envelope.disclose("flattened", json.dumps(document).encode(), None)
+        jws.verify(segments, lambda _kid: record, typ="t", audience="a", algorithms=ALGORITHMS)
+
+    def refusal(document: dict[str, str]) -> str:
+        with pytest.raises(SignatureRefused) as refused:
+            verify(document)
+        return refused.value.code
+
+    record = None
+    if name.startswith("4_1"):
+        jwk = {**example["input"]["key"], "alg": "RS256"}
+        public = {member: jwk[member] for member in ("kty", "n", "e", "alg", "use", "kid")}
+        (record,) = jws.read_jwks(json.dumps({"keys": [public]}).encode(), "smp", "callback").values()
+    flattened = example["output"]["json_flat"]
+    assert refusal(flattened) == COOKBOOK_FLATTENED[name]
+    if record is not None:
+        assert refusal({**flattened, "payload": flattened["payload"][:-2] + "AA"}) == "bad_signature"

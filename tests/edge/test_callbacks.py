@@ -68,13 +68,13 @@ class Listener:
 
 
 async def test_the_handler_gets_the_exact_bytes(authority: trustme.CA) -> None:
-    """Participant, body and signature as they came; two signature headers are none."""
+    """Participant, body and signature as they came; two signature headers are both handed on."""
     async with Listener(authority).running() as listener:
         body = b'{"a" : "\xc3\xa9"}\n'
         assert (await listener.post("/smp/v1/callbacks/exstor", body, ("X-JWS-Signature", "s")))[0] == 200
         await listener.post("/smp/v1/callbacks/exstor", body, ("X-JWS-Signature", "s"), ("X-JWS-Signature", "t"))
         await listener.post("/smp/v1/callbacks/exstor", body)
-    assert listener.got == [("exstor", body, "s"), ("exstor", body, None), ("exstor", body, None)]
+    assert listener.got == [("exstor", body, "s"), ("exstor", body, "s, t"), ("exstor", body, None)]
 
 
 async def test_a_body_without_a_length_is_bounded_too(authority: trustme.CA) -> None:

@@ -13,7 +13,7 @@ from gateway.core.profile import Profile
 from gateway.edge.clock import SystemClock
 from gateway.edge.smp import _retry_after, smp_client
 from gateway.edge.tls import client_context
-from gateway.ports import Reply
+from gateway.ports import Reply, SignedCall
 from tests.edge.wire import raw_server
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
@@ -22,7 +22,16 @@ OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 async def submit(profile: Profile, authority: trustme.CA, port: int) -> Reply:
     tls = client_context(authority.cert_pem.bytes())
     async with smp_client(f"https://127.0.0.1:{port}", profile, tls, SystemClock()) as client:
-        return await client.submit("/assets", b'{"a":1}', "head..tail", "id-1", "token")
+        call = SignedCall(
+            method="POST",
+            url=f"https://127.0.0.1:{port}/assets",
+            body=b'{"a":1}',
+            signature="head..tail",
+            jti="jti",
+            token="head..tail",
+            message_id="id-1",
+        )
+        return await client.submit(call, "token")
 
 
 async def test_an_answer_comes_back_whole(profile: Profile, authority: trustme.CA) -> None:

@@ -13,7 +13,7 @@ from gateway.core.message import ASSETS, UNIT
 from gateway.core.profile import Profile
 from gateway.flow.account import Account, Identity, Ticket
 from gateway.flow.gate import Gate
-from gateway.ports import Reply
+from gateway.ports import Reply, SignedCall
 from tests.flow.virtual import Even, VirtualClock, run
 
 
@@ -32,8 +32,8 @@ class Smp:
             return self.plan.pop(0)
         return Reply(handed_over=True, status=200, body=json.dumps({"token": "same", "expiresIn": 1800}).encode())
 
-    async def submit(self, path: str, body: bytes, signature: str, message_id: str, token: str) -> Reply:
-        raise AssertionError(f"{path} {body!r} {signature} {message_id} {token}")
+    async def submit(self, call: SignedCall, bearer: str) -> Reply:
+        raise AssertionError(f"{call} {bearer}")
 
 
 class Key:

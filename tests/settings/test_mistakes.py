@@ -32,7 +32,7 @@ def test_the_example_is_clean(folder: Folder) -> None:
 def test_all_mistakes_of_all_files_at_once(folder: Folder) -> None:
     """Pins that no file hides another's mistakes, and no part of a file another part's."""
     folder.edit("gateway.yaml", "rate_limit: 50/s", "rate_limit: fast")
-    folder.edit("profiles/smp-v1.yaml", "form: detached", "form: compact")
+    folder.edit("profiles/smp-v1.yaml", "form: detached", "form: general")
     folder.edit("participants/exflex.yaml", "algorithm: ES256", "algorithm: HS256")
     folder.edit("sites/hams-bess.yaml", "word_order: big", "word_order: middle")
     folder.edit("sites/hams-bess.yaml", "layout: standard", "layout: own")
