@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 from gateway.core.control import STATUS, GatewayStatus
+from gateway.core.secret import Reference
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import control_server
@@ -27,6 +29,7 @@ from gateway.edge.keys import JwksKeyRing, PemSigner
 from gateway.edge.smp import smp_client
 from gateway.edge.tls import client_context, server_context
 from gateway.errors import JournalBroken
+from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
 from gateway.flow.gate import Gate
 from gateway.flow.receiver import Receiver
@@ -34,7 +37,6 @@ from gateway.flow.reconciler import Reconciler
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
-from gateway.flow.uplink import Services
 from gateway.ports import AdapterSpec, Call, Clock, Control, Entropy, Journal, OperationHandlers, Resources, Transport
 from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, located, read_secret, secret_path
@@ -229,6 +231,15 @@ class _Parts:
             event=self.telemetry.emit,
         )
 
+    def client_tls(self, ca: Reference | None, certificate: Reference | None, key: Reference | None) -> ssl.SSLContext:
+        """See `ports.Resources`."""
+        state = self.configuration.state
+        own = None
+        if certificate is not None and key is not None:
+            shown, secret = (secret_path(located(each, state), environ=self.environ) for each in (certificate, key))
+            own = (shown, secret)
+        return client_context(self.secret(located(ca, state)) if ca is not None else None, own)
+
     def sites(self, services: Services) -> list[SiteRuntime]:
         """One runtime per site, each connection with the adapter of its protocol."""
         specs = adapters()
@@ -237,6 +248,7 @@ class _Parts:
             entropy=self.entropy,
             event=self.telemetry.emit,
             secret=lambda reference: self.secret(located(reference, self.configuration.state)),
+            client_tls=self.client_tls,
         )
         return [
             SiteRuntime(

@@ -6,9 +6,9 @@ not named is not raised. Errors are those of :mod:`gateway.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -33,14 +33,18 @@ from gateway.core.point import PointSpec, Reading, Snapshot, Value
 from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
 from gateway.core.secret import Reference as SecretReference
-from gateway.core.transaction import Event
+from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
+from gateway.errors import SecretError
 
 
 # ---------------------------------------------------------------- a site's side
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What `confirm` needs to acknowledge one request; opaque to everybody but the session that made it."""
+    """What `confirm` needs to acknowledge one request; opaque to everybody but the session that made it.
+
+    For a `Submitted`, ``mailbox`` is the message it asks for and ``sequence`` the session's own number of it.
+    """
 
     mailbox: str
     sequence: int
@@ -68,6 +72,28 @@ class Request:
     seen_at: int
     snapshot_at: int
     fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A message that the site sent itself, under an id of its own choice: an MQTT message, OPC UA's `Submit`.
+
+    ``message`` names the site's message that it asks for. ``key`` is the caller's id (core.document.caller_id), or
+    None where the trigger has ``dedupe`` instead. ``raw`` is the payload as it came, ``document`` its JSON, strict, and
+    ``snapshot`` the points that it fills. ``reply`` is kept with the message and comes back in `ResultWrite.to`; its
+    member ``id`` is what the result is labelled with. With a ``fault`` (no JSON, no id, a bad signature) nothing else
+    of it is believed: it is refused under a key made of its bytes, so that it cannot take a caller's id.
+    """
+
+    message: str
+    key: str | None
+    raw: bytes
+    document: object
+    snapshot: Snapshot
+    receipt: Receipt
+    reply: Mapping[str, str]
+    seen_at: int
+    fault: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +130,26 @@ class RoleWrite:
     value: int | str
 
 
-Write = PointWrite | RoleWrite
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultWrite:
+    """Tell who sent a message under its own id what became of it: JSON members (core.relay_values.result_of).
+
+    ``to`` is what `Submitted.reply` said. The same result may come again.
+    """
+
+    to: Mapping[str, str]
+    result: Mapping[str, object]
+
+
+Write = PointWrite | RoleWrite | ResultWrite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """The request is on disk."""
+    """The request is on disk; for a `Submitted` also as which message, and how far that is."""
+
+    message_id: str | None = None
+    state: State | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +157,7 @@ class Refused:
     """The request is on disk as refused, for these reasons."""
 
     problems: tuple[Problem, ...]
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +165,14 @@ class Busy:
     """Nothing was stored; the site must keep its request."""
 
 
+# What a session tells.
+News = Reading | Request | Submitted | MailboxStatus
+
+
 class Session(Protocol):
     """One live link to one connection of a site; it never reconnects by itself."""
 
-    async def read(self) -> Sequence[Reading | Request | MailboxStatus]:
+    async def read(self) -> Sequence[News]:
         """Wait for news; never empty. A request comes again until it is confirmed, and after each connect.
 
         Safe to cancel: nothing read is lost to the next call.
@@ -176,18 +221,25 @@ class Entropy(Protocol):
         """A factor in ``1 ± spread``, evenly distributed."""
 
 
+def _no_tls(*_references: SecretReference | None) -> Any:  # noqa: ANN401 - an SSLContext, which this module never sees
+    raise SecretError("no TLS contexts are provided here")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What an adapter is given besides its configuration.
 
     ``secret`` reads a password, key or certificate anew at each call, so that a replaced file counts from the next
     connect on; it raises SecretError. `build` must not call it: keys may be made after the configuration is read.
+    ``client_tls`` makes an `ssl.SSLContext` that checks the peer against this CA, or the system's without one, and
+    shows this certificate with this key where they are given; the same holds for it.
     """
 
     clock: Clock
     entropy: Entropy
     event: Callable[..., None]  # telemetry.Telemetry.emit
     secret: Callable[[SecretReference], bytes]
+    client_tls: Callable[[SecretReference | None, SecretReference | None, SecretReference | None], Any] = _no_tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +247,7 @@ class ConnectionConfig:
     """One connection of a site as the adapter gets it: its own models, validated, and the generic point specs.
 
     ``points`` holds only this connection's points, each as (generic spec, the adapter's own address model).
+    ``triggers`` holds, by message, the adapter's own members of ``when: {message: CONNECTION, ...}``.
     """
 
     site: str
@@ -202,6 +255,7 @@ class ConnectionConfig:
     settings: BaseModel
     points: Mapping[str, tuple[PointSpec, BaseModel]]
     mailboxes: Mapping[str, MailboxSpec]
+    triggers: Mapping[str, BaseModel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +264,9 @@ class AdapterSpec:
 
     ``connection_model`` and ``point_model`` are pydantic models (``extra="forbid"``) of the protocol's own YAML
     members. ``mailbox_layouts`` names the mailbox layouts it can carry. ``build`` does no I/O.
+    ``trigger_model`` is that of ``when: {message: CONNECTION, ...}`` for a protocol that can bring a `Submitted`; its
+    property ``carries_id`` says whether the site's messages bring an id. ``contradictions`` tells what points and
+    triggers of one connection say against each other: (the way there below the site, a sentence).
     """
 
     protocol: str
@@ -217,6 +274,8 @@ class AdapterSpec:
     point_model: type[BaseModel]
     mailbox_layouts: frozenset[str]
     build: Callable[[ConnectionConfig, Resources], Adapter]
+    trigger_model: type[BaseModel] | None = None
+    contradictions: Callable[[ConnectionConfig], Iterable[tuple[tuple[str, ...], str]]] | None = None
 
 
 # ---------------------------------------------------------------- the journal

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core import codec, validation
+from gateway.core.document import digest
 from gateway.core.mapping import MessageSpec, compose
 from gateway.core.message import ASSETS, Draft, Hops, Kind, Lane, MailboxPosition, Problem, Reference, message_id
 from gateway.core.point import Snapshot
@@ -39,11 +40,41 @@ def mailbox_rule(connection: str, mailbox: str, sequence: int, *, progress: bool
     return RelayRule(connection=connection, on=on, mailbox=mailbox, sequence=sequence)
 
 
+def reply_rule(connection: str, reply: Mapping[str, str], *, progress: bool) -> RelayRule:
+    """The relay that answers a site's own message where the site wants it."""
+    on = MAILBOX_STATES | {State.AWAITING} if progress else MAILBOX_STATES
+    return RelayRule(connection=connection, on=on, reply=reply)
+
+
+def caller_key(caller_id: str) -> str:
+    """The intake key of a message under the site's own id."""
+    return f"id:{caller_id}"
+
+
+def dedupe_keys(raw: bytes, at: int, window_us: int) -> tuple[str, str]:
+    """The intake keys under which the same bytes may have come within the window: (before, now).
+
+    Time is cut into windows; what came within one window before ``at`` lies in this one or in the one before.
+    """
+    number = at // window_us
+    return f"content:{digest(raw)}:{number - 1}", f"content:{digest(raw)}:{number}"
+
+
+def unread_key(raw: bytes) -> str:
+    """The intake key of bytes that nothing can be believed of."""
+    return f"unread:{digest(raw)}"
+
+
+def reused_key(message: str, key: str, raw: bytes) -> str:
+    """The intake key under which it is kept that a message's known key came with another content."""
+    return f"reused:{message}:{key}:{digest(raw)}"
+
+
 def draft(
-    intake: Intake, spec: MessageSpec, snapshot: Snapshot, profile: Profile
+    intake: Intake, spec: MessageSpec, snapshot: Snapshot, profile: Profile, document: object = None
 ) -> tuple[Draft, Mapping[str, object]]:
     """Make the message that ``spec`` describes, and its content; with problems it is a refused one."""
-    composed = compose(spec, snapshot)
+    composed = compose(spec, snapshot, document)
     problems = composed.problems or validation.check(spec.kind, composed.content, profile).problems
     content = codec.dumps(dict(composed.content))
     made = _draft(intake, spec.kind, content, _rows(composed.content), tuple(problems))

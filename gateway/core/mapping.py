@@ -1,4 +1,7 @@
-"""From a site's readings to a message's content: templates whose ``{point: name}`` places are filled with values.
+"""From a site's readings to a message's content: templates whose places are filled with values.
+
+``{point: NAME}`` takes a reading, ``{path: JMESPATH}`` a value of the JSON that the site sent; an asset with
+``for_each: JMESPATH`` is repeated for every element of a list there, and its paths begin at that element.
 
 Rules
 -----
@@ -11,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
+from gateway.core.document import JsonPath, Missing
 from gateway.core.message import Kind, Problem
 from gateway.core.point import Quality, Reading, Snapshot
 
@@ -35,7 +40,20 @@ class ChangeTrigger:
     initial: bool = False
 
 
-Trigger = MailboxTrigger | ChangeTrigger
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageTrigger:
+    """The site sends the message itself over this connection, under an id of its own choice (`ports.Submitted`).
+
+    ``dedupe_us``: where messages carry no id, the same bytes within this time are the same message. With ``progress``
+    the site is also told when the SMP took the message.
+    """
+
+    connection: str
+    dedupe_us: int | None = None
+    progress: bool = False
+
+
+Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +61,23 @@ class Slot:
     """A place of a template that a point's value fills."""
 
     point: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A place of a template that a value of the site's JSON fills; ``optional`` leaves the member out without one."""
+
+    path: JsonPath
+    scale: Decimal = Decimal(1)
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Each:
+    """An asset of a template that is repeated for every element of a list of the site's JSON."""
+
+    path: JsonPath
+    asset: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +103,11 @@ class Composed:
 
 
 def compile_template(tree: Mapping[str, object]) -> dict[str, object]:
-    """Turn each ``{point: name}`` of a plain tree into a :class:`Slot`; the tree's top is never a slot itself."""
+    """Turn the places of a plain tree into :class:`Slot`, :class:`Pick` and :class:`Each`; the top is never one itself.
+
+    Raises:
+        ValueError: a path is not JMESPath.
+    """
     return {key: _compile(value) for key, value in tree.items()}
 
 
@@ -77,58 +116,105 @@ def points_of(spec: MessageSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(slot.point for slot in _slots(spec.template)))
 
 
-def compose(spec: MessageSpec, snapshot: Snapshot) -> Composed:
-    """Fill the template; every reading that cannot be used is a problem, all of them at once.
+def compose(spec: MessageSpec, snapshot: Snapshot, document: object = None) -> Composed:
+    """Fill the template; every value that cannot be used is a problem, all of them at once.
 
-    A problem's field is the way to the member within its asset or unit, such as ``meterPoints[0].id``.
+    ``document`` is the JSON that the site sent; without one, what is to be repeated comes once, with its paths as
+    problems. A problem's field is the way to the member within its asset or unit, such as ``meterPoints[0].id``.
     """
     content: dict[str, object] = {}
     problems: list[Problem] = []
+    whole = _Source(snapshot, document)
     for key, node in spec.template.items():
         if isinstance(node, list):
-            filled = [_fill_row(asset, snapshot, row, problems) for row, asset in enumerate(node)]
-            content[key] = filled
+            assets = [row for asset in node for row in _rows(asset, whole, problems)]
+            content[key] = [_fill_row(asset, source, row, problems) for row, (asset, source) in enumerate(assets)]
         else:
-            content[key] = _fill_row(node, snapshot, None, problems)
+            content[key] = _fill_row(node, whole, None, problems)
     return Composed(content=content, problems=tuple(problems))
 
 
-def _fill_row(node: object, snapshot: Snapshot, row: int | None, problems: list[Problem]) -> object:
-    faults: list[tuple[str, Slot]] = []
-    filled = _fill(node, "", snapshot, faults)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where values come from: the readings, and the JSON or the element of it that paths begin at."""
+
+    snapshot: Snapshot
+    element: object
+
+
+def _rows(asset: object, whole: _Source, problems: list[Problem]) -> list[tuple[object, _Source]]:
+    """The template and the source of each asset that one item of the YAML stands for."""
+    if not isinstance(asset, Each):
+        return [(asset, whole)]
+    if whole.element is None:
+        return [(asset.asset, whole)]
+    rows = asset.path.rows(whole.element)
+    if isinstance(rows, Missing):
+        problems.append(Problem(code=rows.code, message=rows.detail))
+        return []
+    return [(asset.asset, _Source(whole.snapshot, row)) for row in rows]
+
+
+def _fill_row(node: object, source: _Source, row: int | None, problems: list[Problem]) -> object:
+    faults: list[tuple[str, Missing]] = []
+    filled = _fill(node, "", source, faults)
     ref = _name_of(filled)
-    problems += [_problem(slot, snapshot, row=row, ref=ref, field=path) for path, slot in faults]
+    problems += [
+        Problem(row=row, ref=ref, field=path or None, code=fault.code, message=fault.detail) for path, fault in faults
+    ]
     return filled
 
 
-def _fill(node: object, path: str, snapshot: Snapshot, faults: list[tuple[str, Slot]]) -> object:
+def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Missing]]) -> object:
     """Fill one node; what cannot be filled is noted in ``faults`` and comes back as :data:`_ABSENT`."""
     match node:
-        case Slot():
-            reading = snapshot.get(node.point)
-            if reading is None or reading.quality is not Quality.GOOD or reading.value is None:
-                faults.append((path, node))
+        case Slot() | Pick():
+            value = _taken(node, source.snapshot) if isinstance(node, Slot) else _picked(node, source.element)
+            if isinstance(value, Missing):
+                faults.append((path, value))
                 return _ABSENT
-            return reading.value
+            return value
         case dict():
             members = {
-                key: _fill(value, f"{path}.{key}" if path else key, snapshot, faults) for key, value in node.items()
+                key: _fill(value, f"{path}.{key}" if path else key, source, faults) for key, value in node.items()
             }
             return {key: value for key, value in members.items() if value is not _ABSENT}
         case list():
-            items = [_fill(item, f"{path}[{index}]", snapshot, faults) for index, item in enumerate(node)]
+            items = [_fill(item, f"{path}[{index}]", source, faults) for index, item in enumerate(node)]
             return [item for item in items if item is not _ABSENT]
         case _:
             return node
 
 
-_ABSENT = object()  # marks a member that no usable reading fills
-
-
-def _problem(slot: Slot, snapshot: Snapshot, *, row: int | None, ref: str | None, field: str) -> Problem:
+def _taken(slot: Slot, snapshot: Snapshot) -> object:
+    """The reading's value, or why it cannot be used."""
     reading = snapshot.get(slot.point)
-    code, detail = _fault(reading)
-    return Problem(row=row, ref=ref, field=field or None, code=code, message=f"point {slot.point}: {detail}")
+    if reading is None or reading.quality is not Quality.GOOD or reading.value is None:
+        code, detail = _fault(reading)
+        return Missing(code, f"point {slot.point}: {detail}")
+    return reading.value
+
+
+def _picked(pick: Pick, element: object) -> object:
+    """The value in the site's JSON, or why it cannot be used."""
+    value = pick.path.value(element)
+    if isinstance(value, Missing):
+        return _ABSENT if pick.optional and value.code == "not_available" else value
+    if pick.scale == 1:
+        return value
+    if not isinstance(value, Decimal):
+        return Missing("not_a_number", f"{pick.path.text} is not a number")
+    try:
+        return value * pick.scale
+    except ArithmeticError:
+        return Missing("not_a_number", f"{pick.path.text} is beyond all numbers")
+
+
+_ABSENT = object()  # marks a member that nothing usable fills
+
+# Words of the YAML beside the wire profile's own members, which are all in camelCase.
+FOR_EACH = "for_each"
+PICK_MEMBERS = frozenset({"path", "scale", "optional"})
 
 
 def _fault(reading: Reading | None) -> tuple[str, str]:
@@ -154,6 +240,14 @@ def _compile(node: object) -> object:
     match node:
         case dict() if node.keys() == {"point"} and isinstance(node["point"], str):
             return Slot(point=node["point"])
+        case dict() if "path" in node and node.keys() <= PICK_MEMBERS:
+            scale = node.get("scale", 1)
+            return Pick(
+                path=JsonPath(str(node["path"])), scale=Decimal(str(scale)), optional=bool(node.get("optional", False))
+            )
+        case dict() if FOR_EACH in node:
+            rest = {key: _compile(value) for key, value in node.items() if key != FOR_EACH}
+            return Each(path=JsonPath(str(node[FOR_EACH])), asset=rest)
         case dict():
             return {key: _compile(value) for key, value in node.items()}
         case list():
@@ -165,6 +259,8 @@ def _compile(node: object) -> object:
 def _slots(node: object) -> Iterator[Slot]:
     if isinstance(node, Slot):
         yield node
+    elif isinstance(node, Each):
+        yield from _slots(node.asset)
     elif isinstance(node, Mapping):
         for value in node.values():
             yield from _slots(value)

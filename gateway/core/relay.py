@@ -27,8 +27,9 @@ FAILURES = frozenset({State.REFUSED, State.REJECTED, State.FAILED, State.PARTIAL
 class RelayRule:
     """Where to write when a message enters one of ``on``.
 
-    Either ``mailbox`` with the request's ``sequence`` (its result block), or ``write``: point name to a constant or, as
-    ``{"field": "errors.0.message"}``, a value taken from the message.
+    Either ``mailbox`` with the request's ``sequence`` (its result block), or ``reply``: where whoever sent the message
+    under an id of its own wants its result (``id``, and what else the adapter noted), or ``write``: point name to a
+    constant or, as ``{"field": "errors.0.message"}``, a value taken from the message.
     """
 
     connection: str
@@ -36,6 +37,7 @@ class RelayRule:
     mailbox: str | None = None
     sequence: int = 0
     write: Mapping[str, object] = field(default_factory=dict)
+    reply: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +70,14 @@ def rule_to_json(rule: RelayRule) -> dict[str, object]:
         "mailbox": rule.mailbox,
         "sequence": rule.sequence,
         "write": dict(rule.write),
+        **({} if rule.reply is None else {"reply": dict(rule.reply)}),
     }
 
 
 def rule_from_json(data: Mapping[str, object]) -> RelayRule:
     """Read what :func:`rule_to_json` wrote."""
     on, mailbox, sequence, write = data["on"], data["mailbox"], data["sequence"], data["write"]
+    reply = data.get("reply")
     if not (isinstance(on, list) and isinstance(sequence, int) and isinstance(write, dict)):
         raise TypeError(f"not a relay rule: {data!r}")
     return RelayRule(
@@ -82,4 +86,5 @@ def rule_from_json(data: Mapping[str, object]) -> RelayRule:
         mailbox=None if mailbox is None else str(mailbox),
         sequence=sequence,
         write=write,
+        reply={str(key): str(value) for key, value in reply.items()} if isinstance(reply, dict) else None,
     )

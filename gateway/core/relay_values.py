@@ -1,4 +1,4 @@
-"""What a relay's rule puts into a site's points: constants, or values taken from the message by a dotted path."""
+"""What a relay brings to a site: values for its points, or the whole result for who asked under an id of its own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
     return [(point, value) for point, value in values if value is not None]
 
 
+def result_of(relay: Relay, message: Message) -> dict[str, object]:
+    """The result of a message as JSON members, for a site that asked under an id of its own; ``id`` is that id."""
+    asked = (relay.rule.reply or {}).get("id")
+    return {"id": asked, "message": message.lane.message, "messageId": message.id, **_members(relay, message)}
+
+
 def _value(source: object, relay: Relay, message: Message) -> Value | None:
     found = _field(str(source["field"]), relay, message) if isinstance(source, Mapping) else source
     if isinstance(found, bool | str | Decimal):
@@ -28,15 +34,7 @@ def _value(source: object, relay: Relay, message: Message) -> Value | None:
 
 def _field(path: str, relay: Relay, message: Message) -> object:
     """Follow a dotted path such as ``errors.0.message``; None where it leads nowhere."""
-    node: object = {
-        "state": relay.event.value,
-        "transactionId": message.transaction_id,
-        "errors": [
-            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
-            for p in message.problems
-        ],
-        "results": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
-    }
+    node: object = _members(relay, message)
     for step in path.split("."):
         if isinstance(node, Mapping):
             node = node.get(step)
@@ -45,3 +43,15 @@ def _field(path: str, relay: Relay, message: Message) -> object:
         else:
             return None
     return node
+
+
+def _members(relay: Relay, message: Message) -> dict[str, object]:
+    return {
+        "state": relay.event.value,
+        "transactionId": message.transaction_id,
+        "errors": [
+            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
+            for p in message.problems
+        ],
+        "results": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
+    }

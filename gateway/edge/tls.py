@@ -8,17 +8,23 @@ from pathlib import Path
 from gateway.errors import SecretError
 
 
-def client_context(ca_pem: bytes | None) -> ssl.SSLContext:
-    """Trust exactly this CA, or the system's CAs without one.
+def client_context(ca_pem: bytes | None, own: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    """Trust exactly this CA, or the system's CAs without one; show our ``own`` certificate, with its key, if asked.
 
     Raises:
-        SecretError: the CA is not PEM.
+        SecretError: the CA is not PEM, or our certificate and key cannot be used.
     """
     try:
         context = ssl.create_default_context(cadata=ca_pem.decode("ascii") if ca_pem else None)
     except (ssl.SSLError, ValueError) as error:
         raise SecretError(f"the CA certificate is not PEM: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if own is not None:
+        certificate, key = own
+        try:
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise SecretError(f"cannot show {certificate.name} with {key.name}: {error}") from error
     return context
 
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from gateway.core.mailbox import Role
 from gateway.core.point import Reading
 from gateway.errors import LinkLost, PointRejected
+from gateway.flow.acceptance import Services
 from gateway.flow.relay import Relayer
 from gateway.flow.trouble import Trouble
-from gateway.flow.uplink import Services, Uplink
-from gateway.ports import Adapter, Entropy, MailboxStatus, Request, RoleWrite, Session
+from gateway.flow.uplink import Uplink
+from gateway.ports import Adapter, Entropy, MailboxStatus, News, Request, RoleWrite, Session, Submitted
 from gateway.settings.configuration import SiteConfig
-
-News = Reading | Request | MailboxStatus
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 30.0
@@ -101,6 +100,8 @@ class Link:
                 match item:
                     case Request():
                         await self._uplink.request(session, item, self._readings)
+                    case Submitted():
+                        await self._uplink.submitted(self.connection, session, item, self._readings)
                     case MailboxStatus():
                         relayer.observe(item)
                         await self._uplink.status(item)

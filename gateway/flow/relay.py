@@ -15,11 +15,11 @@ import asyncio
 from gateway.core import mailbox
 from gateway.core.message import Hop, Message
 from gateway.core.relay import Relay
-from gateway.core.relay_values import point_writes
+from gateway.core.relay_values import point_writes, result_of
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
-from gateway.flow.uplink import Services
-from gateway.ports import MailboxStatus, PointWrite, RoleWrite, Session, Write
+from gateway.flow.acceptance import Services
+from gateway.ports import MailboxStatus, PointWrite, ResultWrite, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
 
 
@@ -71,6 +71,8 @@ class Relayer:
 
     async def _steps(self, relay: Relay, message: Message) -> tuple[Relay, list[Write]]:
         """The writes of one relay, once the site may take them, and the relay with its result sequence."""
+        if relay.rule.reply is not None:
+            return relay, [ResultWrite(to=relay.rule.reply, result=result_of(relay, message))]
         box = self._site.mailboxes.get(relay.rule.mailbox or "")
         if box is None:
             values = point_writes(relay, message)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from gateway.core.point import Reading
 from gateway.core.profile import Profile
 from gateway.errors import JournalBroken
+from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
-from gateway.flow.uplink import Services, Uplink
+from gateway.flow.uplink import Uplink
 from gateway.ports import Adapter, Entropy
 from gateway.settings.configuration import SiteConfig
 

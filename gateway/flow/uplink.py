@@ -6,7 +6,6 @@ After the commit the site's acknowledgement and the POST start together; neither
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from gateway.core import mailbox
 from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
@@ -15,27 +14,13 @@ from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot, fresh
 from gateway.core.profile import Profile
-from gateway.core.record import Appended, Changed, Outgoing
-from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.core.trigger import Baseline, Fire, intake_key, observe
-from gateway.errors import JournalFull, SubmissionRefused
-from gateway.flow.sender import Sender
-from gateway.flow.signals import Signals
-from gateway.ports import Busy, Clock, Committed, Journal, MailboxStatus, Refused, Request, Session
+from gateway.errors import JournalFull
+from gateway.flow.acceptance import Acceptance, Services
+from gateway.flow.submissions import Submissions
+from gateway.ports import Busy, Committed, MailboxStatus, Refused, Request, Session, Submitted
 from gateway.settings.configuration import SiteConfig
-from gateway.telemetry import Telemetry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What every site's flow is given."""
-
-    journal: Journal
-    sender: Sender
-    signals: Signals
-    clock: Clock
-    telemetry: Telemetry
 
 
 class Uplink:
@@ -45,6 +30,8 @@ class Uplink:
         self._site = site
         self._profile = profile
         self._services = services
+        self._acceptance = Acceptance(site, services)
+        self._submissions = Submissions(site, profile, services, self._acceptance)
         self._positions: dict[str, MailboxPosition | None] = {}
         self._references: dict[str, Reference | None] = {}
         self._alarmed: dict[str, tuple[int, int]] = {}  # mailbox -> (sequence, crc) last told of
@@ -83,6 +70,10 @@ class Uplink:
             case _:
                 await session.confirm(request.receipt, Busy())
 
+    async def submitted(self, connection: str, session: Session, asked: Submitted, others: Snapshot) -> None:
+        """Commit and acknowledge a message that the site sent under an id of its own."""
+        await self._submissions.take_in(connection, session, asked, others)
+
     async def status(self, status: MailboxStatus) -> None:
         """Keep durably that a mailbox showed zero, because whatever comes next is then new."""
         if status.request_seq != 0:
@@ -108,7 +99,7 @@ class Uplink:
         trigger = spec.trigger
         if not isinstance(trigger, ChangeTrigger):
             raise TypeError(f"{spec.name} is not set off by a change")
-        lane = self._lane(spec.name)
+        lane = self._acceptance.lane(spec.name)
         if spec.name not in self._references:
             self._references[spec.name] = await self._services.journal.reference(lane)
         deadband = self._site.points[reading.point].deadband
@@ -137,13 +128,13 @@ class Uplink:
             hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
         )
         made, content = draft(intake, spec, fresh(snapshot, self._site.points, intake.at), self._profile)
-        self._tell(*await self._commit(made, content))
+        self._acceptance.tell(*await self._acceptance.commit(made, content))
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
         made, content = self._draft(request, position, others)
         del self._positions[request.mailbox]  # cancelled in the commit, only the journal knows whether it moved
         try:
-            made, appended = await self._commit(made, content)
+            made, appended = await self._acceptance.commit(made, content)
         except JournalFull:
             self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
             await session.confirm(request.receipt, Busy())
@@ -156,7 +147,9 @@ class Uplink:
             outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
             await session.confirm(request.receipt, outcome)
         finally:
-            self._tell(made, appended)  # after the acknowledgement is on its way: telling takes its time from both ways
+            self._acceptance.tell(
+                made, appended
+            )  # after the acknowledgement is on its way: telling takes its time from both ways
         now = self._services.clock.now()
         self._services.journal.note(made.id, Hop.ACKNOWLEDGED, now)
         self._services.telemetry.hop(Hop.ACKNOWLEDGED, (now - request.seen_at) / 1_000_000)
@@ -169,12 +162,12 @@ class Uplink:
         name = spec.name if spec is not None and request.fault is None else UNBOUND
         answer = mailbox_rule(box.connection, box.name, request.sequence, progress=box.progress)
         intake = Intake(
-            lane=self._lane(name),
+            lane=self._acceptance.lane(name),
             key=mailbox.intake_key(request.mailbox, position.generation, position.sequence),
             raw=request.raw,
             at=self._services.clock.now(),
             revision=self._site.revision,
-            rules=(answer, *self._rules(name)),
+            rules=(answer, *self._acceptance.rules(name)),
             mailbox=request.mailbox,
             position=position,
             hops={Hop.SEEN: request.seen_at, Hop.SNAPSHOT: request.snapshot_at},
@@ -189,33 +182,6 @@ class Uplink:
             return unbound(intake, problem), {}
         snapshot = fresh({**others, **request.snapshot}, self._site.points, intake.at)
         return draft(intake, spec, snapshot, self._profile)
-
-    async def _commit(self, made: Draft, content: Mapping[str, object]) -> tuple[Draft, Appended]:
-        """Commit a draft and send it if it may go at once; a draft that cannot be expressed comes back refused."""
-        outgoing: Outgoing | None = None
-        participant = self._site.participant
-        if not made.problems:
-            try:
-                prepared = self._services.sender.outgoing(participant, made.kind, content)
-                outgoing = prepared if self._services.sender.can_send(participant, made.kind) else None
-            except SubmissionRefused as refused:
-                made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
-        return made, await self._services.sender.append(made, outgoing)
-
-    def _tell(self, made: Draft, appended: Appended) -> None:
-        telemetry, labels = self._services.telemetry, {"site": self._site.site, "message": made.lane.message}
-        if appended.existed:
-            telemetry.emit("message_repeated" if appended.same else "message_conflicted", **labels, id=made.id)
-        elif made.problems:
-            first = made.problems[0]
-            telemetry.emit("message_refused", **labels, code=first.code, id=made.id, reason=str(first))
-        else:
-            telemetry.emit("message_accepted", **labels, id=made.id, rows=made.rows, state=appended.state)
-        if appended.relays:
-            connections = frozenset(rule.connection for rule in made.rules)
-            self._services.signals.changed(
-                Changed(message_id=made.id, lane=made.lane, state=appended.state, moved=False, relays=connections)
-            )
 
     def _alarm(self, box: str, alarms: Sequence[str], *, sequence: int, crc: int) -> None:
         """Tell of each alarm once, however often the site shows the same request."""
@@ -235,15 +201,3 @@ class Uplink:
         if box not in self._positions:
             self._positions[box] = await self._services.journal.position(self._site.site, box)
         return self._positions[box]
-
-    def _lane(self, message: str) -> Lane:
-        return Lane(
-            environment=self._site.environment,
-            participant=self._site.participant,
-            site=self._site.site,
-            message=message,
-        )
-
-    def _rules(self, message: str) -> tuple[RelayRule, ...]:
-        """The site's own relays, as they stand now, for a message of this name."""
-        return self._site.relays if message != UNBOUND else ()

@@ -8,12 +8,12 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.intake import UNBOUND
 from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageTrigger
 from gateway.core.point import Access, PointSpec
 from gateway.core.transaction import TERMINAL
 from gateway.settings.document import Path, leaves
 from gateway.settings.quantities import among, shown
-from gateway.settings.site import SiteParts, World, states_of
+from gateway.settings.site import SiteParts, World, connection_config, states_of
 
 # The table in which a protocol with numbered registers keeps its mailboxes.
 MAILBOX_TABLE = "holding"
@@ -45,6 +45,7 @@ def crosscheck(parts: SiteParts, world: World) -> None:
     _participant(parts, world)
     _connections(parts)
     _messages(parts)
+    _contradictions(parts)
     _relays(parts)
     _registers(parts)
     _ways_back(parts)
@@ -84,18 +85,46 @@ def _messages(parts: SiteParts) -> None:
                 if first != name:
                     said = f"message {first} already answers kind {kind} of mailbox {mailbox}"
                     parts.blame((*path, "when", "kind"), said)
+            case MessageTrigger():
+                _sent(parts, name, message.trigger)
             case ChangeTrigger(point=point):
                 _known(parts, (*path, "when", "changes"), point, parts.names("points"), "point")
-        if name == UNBOUND:
-            parts.blame(path, "this name is reserved for requests that no message answers", key=True)
-        for at, value in leaves(_at(parts, (*path, "assets")), (*path, "assets")):
-            if at[-1] == "point" and isinstance(value, str):
-                _known(parts, at, value, parts.names("points"), "point")
+        _named(parts, path)
     boxes = {mailbox for mailbox, _ in bound}
     if boxes <= parts.names("mailboxes") and len(parts.messages) == len(parts.names("messages")):
         for name in sorted(parts.names("mailboxes") - boxes):
             said = f"no message is made of it (when: {{mailbox: {name}, kind: 1}}); every request will be refused"
             parts.blame(("mailboxes", name), said, key=True, warning=True)
+
+
+def _named(parts: SiteParts, path: Path) -> None:
+    """The message's own name, and the points that it names."""
+    if path[-1] == UNBOUND:
+        parts.blame(path, "this name is reserved for requests that no message answers", key=True)
+    for at, value in leaves(_at(parts, (*path, "assets")), (*path, "assets")):
+        if at[-1] == "point" and isinstance(value, str):
+            _known(parts, at, value, parts.names("points"), "point")
+
+
+def _sent(parts: SiteParts, name: str, trigger: MessageTrigger) -> None:
+    """What a message that the site sends itself needs: its connection, and an id or a window instead of it."""
+    path: Path = ("messages", name, "when")
+    _known(parts, (*path, "message"), trigger.connection, parts.names("connections"), "connection")
+    own = parts.triggers.get(name)
+    carries_id = getattr(own, "carries_id", True)
+    if own is not None and not carries_id and trigger.dedupe_us is None:
+        said = "no id is picked from it, so what comes twice would be two messages; add dedupe: {window: 10m}"
+        parts.blame(path, said)
+    if own is not None and carries_id and trigger.dedupe_us is not None:
+        parts.blame((*path, "dedupe"), "dedupe is for messages without an id; this one has one")
+
+
+def _contradictions(parts: SiteParts) -> None:
+    """What a protocol itself says of points and triggers that do not go together."""
+    for name in parts.links:
+        tell = parts.protocols[name].contradictions
+        for at, sentence in tell(connection_config(parts, "", name)) if tell is not None else ():
+            parts.blame(at, sentence, key=at[-1] in parts.names(str(at[0])))
 
 
 def _relays(parts: SiteParts) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from gateway.core.mapping import FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
 from gateway.settings import models
@@ -25,6 +26,13 @@ _PLACE: Schema = {
     "type": "object",
     "properties": {"point": {"type": "string"}},
     "required": ["point"],
+    "additionalProperties": False,
+}
+_PICK: Schema = {
+    "type": "object",
+    "description": "a value of the site's own JSON, by JMESPath",
+    "properties": {"path": {"type": "string"}, "scale": {"type": "number"}, "optional": {"type": "boolean"}},
+    "required": ["path"],
     "additionalProperties": False,
 }
 _NUMBERS = frozenset({FieldType.NUMBER, FieldType.MAGNITUDE})
@@ -58,7 +66,7 @@ def _site(adapters: Mapping[str, AdapterSpec], profile: Profile) -> Schema:
         "connections": [_joined(models.Connection, spec.connection_model, spec) for spec in _sorted(adapters)],
         "points": [_joined(models.Point, spec.point_model, spec) for spec in _sorted(adapters)],
         "mailboxes": [models.Mailbox.model_json_schema()],
-        "messages": [_message(profile)],
+        "messages": [_message(profile, adapters)],
     }
     for name, parts in sections.items():
         for part in parts:
@@ -91,9 +99,18 @@ def _joined(generic: type[BaseModel], own: type[BaseModel], spec: AdapterSpec) -
     }
 
 
-def _message(profile: Profile) -> Schema:
+def _message(profile: Profile, adapters: Mapping[str, AdapterSpec]) -> Schema:
     schema = models.Message.model_json_schema()
-    schema["properties"]["assets"]["items"] = _members(profile.asset.members, profile)
+    asset = _members(profile.asset.members, profile)
+    asset["properties"][FOR_EACH] = {
+        "type": "string",
+        "description": "JMESPath to a list in the site's own JSON: one asset for each element, in which paths begin",
+    }
+    schema["properties"]["assets"]["items"] = asset
+    own = [spec.trigger_model for spec in _sorted(adapters) if spec.trigger_model is not None]
+    for each in (model.model_json_schema() for model in own):
+        schema["$defs"].update(each.get("$defs", {}))
+        schema["$defs"]["When"]["properties"] |= each["properties"]
     return schema
 
 
@@ -116,7 +133,7 @@ def _field(field: FieldSpec, profile: Profile) -> Schema:
         value = {"enum": list(profile.enums[field.words])}
     if field.type in _LISTS:
         value = {"type": "array", "items": value}
-    choices = [value, _PLACE, *([{"type": "null"}] if field.nullable else [])]
+    choices = [value, _PLACE, _PICK, *([{"type": "null"}] if field.nullable else [])]
     return {"anyOf": choices}
 
 

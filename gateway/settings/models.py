@@ -220,22 +220,38 @@ class Mailbox(Part):
     latest: bool = Field(default=False, description="Overwrite a result that the site has not consumed")
 
 
+class Dedupe(Part):
+    """What stands in for the id where the site's messages carry none."""
+
+    window: Duration = Field(description="The same bytes within this time are the same message")
+
+
 class When(Part):
-    """What makes the message: a request in a mailbox, or a point that changes."""
+    """What makes the message: a request in a mailbox, a point that changes, or a message that the site sends itself."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes"
-        for trigger in ("edge", "message", "every", "at", "completed", "request")
+        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message"
+        for trigger in ("edge", "every", "at", "completed", "request")
     }
     mailbox: Name | None = None
     kind: int | None = Field(default=None, ge=0, le=65535)
     changes: PointName | None = None
     initial: Literal["baseline", "send"] | None = None
+    message: Name | None = Field(
+        default=None,
+        description="The connection over which the site sends the message itself, with the protocol's own members",
+    )
+    dedupe: Dedupe | None = None
+    progress: bool | None = Field(default=None, description="Also tell the site when the SMP has taken its message")
 
     @model_validator(mode="after")
     def _one_trigger(self) -> Self:
-        if (self.mailbox is None) == (self.changes is None):
-            raise ValueError("write either {mailbox: NAME, kind: NUMBER} or {changes: POINT}")
+        if [self.mailbox, self.changes, self.message].count(None) != 2:
+            raise ValueError(
+                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT} and {message: CONNECTION, ...}"
+            )
+        if self.message is None and (self.dedupe is not None or self.progress is not None):
+            raise ValueError("dedupe and progress belong to {message: CONNECTION, ...}")
         if (self.mailbox is None) != (self.kind is None):
             raise ValueError("mailbox and kind belong together: {mailbox: NAME, kind: NUMBER}")
         if self.initial is not None and self.changes is None:
@@ -258,13 +274,15 @@ class Message(Part):
         "aligned": "aligned belongs to kind: unit, which is not built yet",
         "unit": "kind: unit is not built yet; available: assets",
         "salvage": "salvage is not built yet",
-        "dedupe": "dedupe is not built yet",
+        "dedupe": "dedupe belongs to the trigger: when: {message: CONNECTION, dedupe: {window: 10m}}",
     }
     kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": ["assets"]})]
     when: When
     not_after: Duration | None = Field(default=None, description="How long after its acceptance it may still be sent")
     assets: list[dict[str, object]] = Field(
-        min_length=1, description="The wire profile's asset members; each value a constant or {point: NAME}"
+        min_length=1,
+        description="The wire profile's asset members; each value a constant, {point: NAME}, or {path: JMESPATH} into "
+        "JSON that the site sends; with for_each: JMESPATH, an asset stands for each element of a list there",
     )
 
 

@@ -15,7 +15,14 @@ from decimal import Decimal
 from pydantic import BaseModel
 
 from gateway.core.mailbox import MailboxSpec
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec, compile_template
+from gateway.core.mapping import (
+    ChangeTrigger,
+    MailboxTrigger,
+    MessageSpec,
+    MessageTrigger,
+    Trigger,
+    compile_template,
+)
 from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import FAILURES, RelayRule
@@ -27,7 +34,7 @@ from gateway.settings.document import Document, Path
 from gateway.settings.explain import Model, validate
 from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
-from gateway.settings.template import check_template
+from gateway.settings.template import bad_paths, check_template
 
 # Protocols that are designed, and named so that their absence is said clearly.
 PLANNED_PROTOCOLS = frozenset({"opcua", "mqtt"})
@@ -57,6 +64,7 @@ class SiteParts:
     places: dict[str, BaseModel] = field(default_factory=dict)
     mailboxes: dict[str, MailboxSpec] = field(default_factory=dict)
     messages: dict[str, MessageSpec] = field(default_factory=dict)
+    triggers: dict[str, BaseModel] = field(default_factory=dict)  # message -> its protocol's own members of `when`
     relays: dict[int, models.Relay] = field(default_factory=dict)
     problems: list[ConfigProblem] = field(default_factory=list)
 
@@ -201,15 +209,13 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
 
 def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
     path: Path = ("messages", name)
-    message = parts.take(models.Message, tree, path)
-    if message is None:
+    message = parts.take(models.Message, _without_own_members(parts, name, tree), path)
+    misread = list(bad_paths(message.assets, sent=message.when.message is not None)) if message is not None else []
+    for at, sentence in misread:
+        parts.blame((*path, *at), sentence)
+    if message is None or misread:
         return
-    when = message.when
-    trigger = (
-        MailboxTrigger(mailbox=when.mailbox, kind=when.kind)
-        if when.mailbox is not None and when.kind is not None
-        else ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
-    )
+    trigger = _trigger(message.when)
     spec = MessageSpec(
         name=name,
         kind=message.kind,
@@ -223,16 +229,55 @@ def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
             parts.blame((*path, *at), sentence)
 
 
-def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
-    spec = parts.protocols[name]
-    config = ConnectionConfig(
+def _trigger(when: models.When) -> Trigger:
+    if when.mailbox is not None and when.kind is not None:
+        return MailboxTrigger(mailbox=when.mailbox, kind=when.kind)
+    if when.message is not None:
+        window = None if when.dedupe is None else when.dedupe.window
+        return MessageTrigger(connection=when.message, dedupe_us=window, progress=bool(when.progress))
+    return ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
+
+
+def _without_own_members(parts: SiteParts, name: str, tree: dict[str, object]) -> dict[str, object]:
+    """Read what the protocol's own trigger model takes of ``when: {message: CONNECTION, ...}``; return the rest."""
+    when = tree.get("when")
+    if not isinstance(when, dict) or not isinstance(when.get("message"), str):
+        return tree
+    generic, own = _split(when, models.When)
+    unbuilt = {key: value for key, value in own.items() if key in models.When.unbuilt}
+    own = {key: value for key, value in own.items() if key not in unbuilt}
+    path: Path = ("messages", name, "when")
+    spec = parts.protocols.get(when["message"])
+    if spec is not None and spec.trigger_model is None:
+        parts.blame((*path, "message"), f"{spec.protocol} cannot bring messages of the site's own; use a mailbox")
+    elif spec is not None and spec.trigger_model is not None:
+        trigger = parts.take(spec.trigger_model, own, path, beside=models.When)
+        if trigger is not None:
+            parts.triggers[name] = trigger
+    return {**tree, "when": {**generic, **unbuilt}}
+
+
+def connection_config(parts: SiteParts, site: str, name: str) -> ConnectionConfig:
+    """One connection as its adapter gets it; of parts with problems, as far as they could be read."""
+    return ConnectionConfig(
         site=site,
         name=name,
         settings=parts.links[name],
         points={key: (point, parts.places[key]) for key, point in parts.points.items() if point.connection == name},
         mailboxes={key: box for key, box in parts.mailboxes.items() if box.connection == name},
+        triggers={
+            key: trigger for key, trigger in parts.triggers.items() if _comes_over(parts.messages.get(key), name)
+        },
     )
-    return SiteConnection(protocol=spec.protocol, config=config)
+
+
+def _comes_over(message: MessageSpec | None, connection: str) -> bool:
+    trigger = message.trigger if message is not None else None
+    return isinstance(trigger, MessageTrigger) and trigger.connection == connection
+
+
+def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
+    return SiteConnection(protocol=parts.protocols[name].protocol, config=connection_config(parts, site, name))
 
 
 def _rules(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterator[RelayRule]:

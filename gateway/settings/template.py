@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 from gateway.core import validation
-from gateway.core.mapping import MessageSpec, compose
+from gateway.core.document import JsonPath
+from gateway.core.mapping import FOR_EACH, PICK_MEMBERS, MessageSpec, compose
 from gateway.core.profile import FieldSpec, Profile
 from gateway.settings.document import Path
-from gateway.settings.quantities import among
+from gateway.settings.quantities import among, shown
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -36,6 +38,52 @@ def check_template(spec: MessageSpec, assets: list[dict[str, object]], profile: 
             yield path, f"{problem.message}{advice}"
 
 
+def bad_paths(assets: list[dict[str, object]], *, sent: bool) -> Iterator[tuple[Path, str]]:
+    """Yield the places that pick from the site's JSON and cannot be compiled; ``sent`` says whether there is any."""
+    for row, asset in enumerate(assets):
+        for path, word, node in _picks(asset, ("assets", row)):
+            if not sent:
+                yield (
+                    (*path, word),
+                    f"{word} picks from a message that the site sends: when: {{message: ...}}",
+                )
+            elif word == FOR_EACH and len(path) != 2:
+                yield (*path, word), "only a whole asset can be repeated: write for_each beside its members"
+            else:
+                yield from _bad_pick(node, word, path)
+
+
+def _picks(tree: object, path: Path) -> Iterator[tuple[Path, str, Mapping[str, object]]]:
+    if isinstance(tree, list):
+        for index, item in enumerate(tree):
+            yield from _picks(item, (*path, index))
+    elif isinstance(tree, Mapping):
+        for word in ("path", FOR_EACH):
+            if word in tree:
+                yield path, word, tree
+        for name, value in tree.items():
+            yield from _picks(value, (*path, name))
+
+
+def _bad_pick(node: Mapping[str, object], word: str, path: Path) -> Iterator[tuple[Path, str]]:
+    text = node[word]
+    if word == "path" and not node.keys() <= PICK_MEMBERS:
+        yield path, "to take a value from the site's JSON, write {path: JMESPATH}, with scale or optional beside it"
+        return
+    if not isinstance(text, str):
+        yield (*path, word), f"expected a JMESPath expression, found {shown(text)}"
+        return
+    try:
+        JsonPath(text)
+    except ValueError as error:
+        yield (*path, word), str(error)
+    scale = node.get("scale", 1)
+    if word == "path" and (isinstance(scale, bool) or not isinstance(scale, int | Decimal) or not scale):
+        yield (*path, "scale"), f"expected a number other than 0, found {shown(scale)}"
+    if word == "path" and not isinstance(node.get("optional", False), bool):
+        yield (*path, "optional"), f"expected true or false, found {shown(node['optional'])}"
+
+
 def path_of(field: str) -> Path:
     """Turn ``meterPoints[0].id`` into the steps that lead there."""
     return tuple(int(index) if index else name for index, name in _STEP.findall(field))
@@ -55,11 +103,11 @@ def _unknown(tree: object, members: Mapping[str, FieldSpec], path: Path) -> Iter
             yield from _unknown(item, members, (*path, index))
     if not isinstance(tree, Mapping):
         return
-    if "point" in tree:
-        if len(tree) != 1 or not isinstance(tree["point"], str):
-            yield path, "to take a value from the site, write {point: NAME} and nothing beside it"
+    if "point" in tree and (len(tree) != 1 or not isinstance(tree["point"], str)):
+        yield path, "to take a value from the site, write {point: NAME} and nothing beside it"
+    if "point" in tree or "path" in tree:  # the latter is judged by bad_paths
         return
-    for name, value in tree.items():
+    for name, value in ((name, value) for name, value in tree.items() if name != FOR_EACH):
         field = members.get(name)
         if field is None:
             yield (*path, name), f"the wire profile has no such member{among(name, members)}"

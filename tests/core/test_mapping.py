@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot, compile_template, compose, points_of
+from gateway.core.mapping import (
+    MailboxTrigger,
+    MessageSpec,
+    MessageTrigger,
+    Slot,
+    compile_template,
+    compose,
+    points_of,
+)
 from gateway.core.message import ASSETS, UNIT
 from gateway.core.point import Quality, Reading, Snapshot
 
@@ -130,3 +138,58 @@ def _flat(node: object) -> list[object]:
     if isinstance(node, dict):
         return [leaf for value in node.values() for leaf in _flat(value)]
     return [leaf for item in node for leaf in _flat(item)] if isinstance(node, list) else [node]
+
+
+def _sent(assets: object) -> MessageSpec:
+    return MessageSpec(
+        name="chargers",
+        kind=ASSETS,
+        trigger=MessageTrigger(connection="mqtt"),
+        template=compile_template({"assets": assets}),
+    )
+
+
+CHARGERS = [
+    {"assetName": "DEPOT"},
+    {
+        "for_each": "chargers",
+        "assetName": {"path": "name"},
+        "meterPoints": [{"id": {"path": "mpan", "optional": True}}],
+        "capacity": {"maxExportMw": {"path": "kw", "scale": Decimal("0.001")}, "energyMwh": {"point": "energy"}},
+    },
+]
+
+
+def test_an_asset_for_each_element_of_a_list() -> None:
+    """Paths begin at the element, points come from the readings, fixed assets stand beside; scaled exactly."""
+    energy = Reading(point="energy", value=Decimal(2), at=1)
+    document = {"chargers": [{"name": "C1", "kw": Decimal(22), "mpan": "2"}, {"name": "C2", "kw": Decimal("7.4")}]}
+    composed = compose(_sent(CHARGERS), {"energy": energy}, document)
+    assert composed.problems == ()
+    assert composed.content["assets"] == [
+        {"assetName": "DEPOT"},
+        {
+            "assetName": "C1",
+            "meterPoints": [{"id": "2"}],
+            "capacity": {"maxExportMw": Decimal("0.022"), "energyMwh": Decimal(2)},
+        },
+        {
+            "assetName": "C2",
+            "meterPoints": [{}],
+            "capacity": {"maxExportMw": Decimal("0.0074"), "energyMwh": Decimal(2)},
+        },
+    ]
+
+
+def test_what_a_row_lacks_names_row_and_member() -> None:
+    """Row 2 is the second charger, since the fixed asset is row 0."""
+    energy = Reading(point="energy", value=Decimal(2), at=1)
+    document = {"chargers": [{"name": "C1", "kw": Decimal(22)}, {"name": "C2", "kw": "much"}]}
+    (problem,) = compose(_sent(CHARGERS), {"energy": energy}, document).problems
+    assert (problem.row, problem.ref, problem.field, problem.code) == (2, "C2", "capacity.maxExportMw", "not_a_number")
+
+
+def test_rows_that_are_no_list_are_a_problem() -> None:
+    """And not a message with fewer assets than the site meant."""
+    (problem,) = compose(_sent(CHARGERS), {}, {"chargers": {"name": "C1"}}).problems
+    assert (problem.code, problem.message) == ("no_rows", "chargers is not a list")

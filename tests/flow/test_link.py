@@ -14,10 +14,11 @@ from typing import cast
 from gateway.app import adapters
 from gateway.core.point import Reading
 from gateway.errors import LinkLost
+from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
-from gateway.flow.uplink import Services, Uplink
+from gateway.flow.uplink import Uplink
 from gateway.ports import Busy, Committed, Journal, MailboxStatus, Receipt, Refused, Request, Session, Write
 from gateway.settings.configuration import Configuration, load
 from gateway.telemetry import Telemetry

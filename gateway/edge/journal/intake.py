@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import Appended, Outgoing
+from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.statements import Commit
@@ -18,7 +20,7 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     Raises:
         JournalFull: ``full``, and the draft is a new one.
     """
-    existing = _existing(commit, draft)
+    existing = _existing(commit, draft, full=full)
     if existing is not None:
         return existing
     if full:
@@ -43,13 +45,29 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     return Appended(message_id=draft.id, state=stored, submission=submission, relays=bool(relays))
 
 
-def _existing(commit: Commit, draft: Draft) -> Appended | None:
+def _existing(commit: Commit, draft: Draft, *, full: bool) -> Appended | None:
+    """What is stored under this id.
+
+    Who asks again under an id of its own, with the same bytes or the same content, is told the stored outcome again.
+    """
     row = commit.one("message_same", id=draft.id)
     if row is None:
         return None
     kind, raw, content, state = row
-    same = kind == draft.kind and (raw == draft.raw if draft.problems else content == draft.content)
-    return Appended(message_id=draft.id, state=State(state), existed=True, same=same)
+    replies = [rule for rule in draft.rules if rule.reply is not None]
+    same_bytes, same_content = raw == draft.raw, not draft.problems and content == draft.content
+    same = kind == draft.kind and (same_content or (same_bytes and bool(draft.problems or replies)))
+    told = same and not full and _tell_again(commit, draft, replies, State(state))
+    return Appended(message_id=draft.id, state=State(state), existed=True, same=same, relays=told)
+
+
+def _tell_again(commit: Commit, draft: Draft, replies: Sequence[RelayRule], state: State) -> bool:
+    """Make the replies to the stored state due again, unless one is on its way."""
+    for _, _, text in commit.all("pending_relays_of_message", message_id=draft.id):
+        (pending,) = rows.load_rules(f"[{text}]")
+        if pending.reply is not None:
+            return False
+    return bool(moving.make_relays(commit, draft.lane, draft.id, replies, state))
 
 
 def is_free(commit: Commit, lane: Lane, *, after_verdict: bool) -> bool:

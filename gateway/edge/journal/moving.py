@@ -214,7 +214,9 @@ def _covers(rule: RelayRule, pending: RelayRule) -> bool:
         return False
     if pending.mailbox is not None:
         return rule.mailbox == pending.mailbox
-    return rule.mailbox is None and _points(pending.write) <= _points(rule.write)
+    if pending.reply is not None:
+        return rule.reply == pending.reply
+    return rule.mailbox is None and rule.reply is None and _points(pending.write) <= _points(rule.write)
 
 
 def _points(write: Mapping[str, object]) -> frozenset[str]:

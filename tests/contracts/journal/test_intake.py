@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from gateway.core.message import ASSETS, UNIT, Hop, MailboxPosition, Reference
 from gateway.core.record import MessageFilter
+from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import State
 from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
@@ -148,3 +149,19 @@ async def test_notes_survive_an_orderly_end(place: Place) -> None:
         message = await journal.message(draft(1).id)
         assert message is not None
         assert message.hops[Hop.ACKNOWLEDGED] == START + 7
+
+
+async def test_who_asks_again_under_its_own_id_is_told_the_stored_outcome_again(journal: Journal) -> None:
+    """Once more for each time it asks, and not while an answer is still on its way; the same bytes are the same."""
+    reply = RelayRule(connection="mqtt", on=MAILBOX_STATES, reply={"id": "A-1", "topic": "depot/result/A-1"})
+    refused = draft(1, rules=[reply], problems=(BAD_MPAN,))
+    assert (await journal.append(refused)).relays
+    assert not (await journal.append(refused)).relays
+    for _ in range(2):
+        found = await journal.next_relay("hams-bess", "mqtt")
+        assert found is not None
+        assert (found[0].event, found[0].rule, found[0].result_seq) == (State.REFUSED, reply, None)
+        await journal.relayed(found[0].id, {})
+        assert await journal.next_relay("hams-bess", "mqtt") is None
+        again = await journal.append(replace(refused, problems=(), content=b'{"assets":[2]}'))
+        assert (again.existed, again.same, again.state, again.relays) == (True, True, State.REFUSED, True)
