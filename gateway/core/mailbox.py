@@ -1,17 +1,16 @@
 """The mailbox: how a site raises a request in registers, and how it learns what became of it. Pure, for every protocol.
 
-Two blocks of registers (:data:`SITE_BLOCK`, :data:`HOST_BLOCK`) and a machine in two halves:
+Its roles lie in two blocks of registers (:data:`SITE_BLOCK`, :data:`HOST_BLOCK`), or are points that the site already
+has (core/binding.py). The machine has two halves:
 
 * The **frame half** (:class:`FrameReader`) runs where the registers are read: is this block whole, and does it ask for
   anything? Nothing is believed before the sequence was read again after the block and the CRC fits.
-* The **position half** (:func:`judge`) runs against the journal: is this request new, known, or a sign that site or
-  journal went back in time?
+* The **position half** (core/mailbox_position.py) runs against the journal: is this request new, known, or a sign that
+  site or journal went back in time?
 
 What must always hold
 ---------------------
-* A sequence of 0 never makes a message. A stored sequence of 0 means "0 was seen in this generation", so that whatever
-  non-zero sequence comes next is new, also when it equals one of the generation before.
-* (generation, sequence) never repeats for two different requests: every step back begins a generation.
+* A sequence of 0 never makes a message.
 * RESULT_SEQ is written last, skips 0, and is fixed in the journal before the first write.
 * The CRC guards against tearing, not against tampering.
 """
@@ -21,10 +20,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.message import MailboxPosition, Message
+from gateway.core.message import Message
 from gateway.core.point import fit_text
 from gateway.core.relay import Relay
 from gateway.core.transaction import State
@@ -72,6 +71,7 @@ PAYLOAD_MAX = 119  # with the header, one FC3 read of at most 125 registers
 TEXT_REGISTERS = 32  # two ASCII characters each
 TEXT_CHARACTERS = 2 * TEXT_REGISTERS
 HOST_REGISTERS = HOST_BLOCK[Role.TEXT] + TEXT_REGISTERS
+BOUND = "points"  # the layout whose roles are points
 SEQUENCES = 0x10000  # a sequence is an unsigned register
 TORN_POLLS = 3  # polls that a block may fail its CRC with an unchanged sequence before it is refused
 
@@ -90,9 +90,12 @@ STATE_CODES: Mapping[State, int] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxSpec:
-    """A mailbox as the site's YAML declares it; ``base`` and ``results`` are register addresses of its two blocks.
+    """A mailbox as the site's YAML declares it.
 
-    ``capacity`` is how many payload registers the site provides, ``latest`` that it wants only the latest result.
+    In the standard layout ``base`` and ``results`` are register addresses of its two blocks, and ``capacity`` is how
+    many payload registers the site provides. In the layout ``points`` its ``roles`` are points of the connection, and
+    ``payload`` names the points that belong to a request, in the order in which LENGTH and CRC count them.
+    ``latest`` says that the site wants only the latest result.
 
     Raises:
         ValueError: the blocks leave the address space or overlap.
@@ -101,15 +104,19 @@ class MailboxSpec:
     name: str
     connection: str
     layout: str = "standard"
-    base: int
-    results: int
+    base: int = 0
+    results: int = 0
     capacity: int = PAYLOAD_MAX
+    roles: Mapping[Role, str] = field(default_factory=dict)
+    payload: tuple[str, ...] = ()
     crc: bool = True
     progress: bool = False
     restart_expected: bool = False
     latest: bool = False
 
     def __post_init__(self) -> None:
+        if self.bound:
+            return
         if not 0 <= self.capacity <= PAYLOAD_MAX:
             raise ValueError(f"capacity: {self.capacity} is outside 0..{PAYLOAD_MAX}")
         for name, block in (("base", self.site_block), ("results", self.host_block)):
@@ -119,14 +126,23 @@ class MailboxSpec:
             raise ValueError(f"the blocks at base {self.base} and results {self.results} overlap")
 
     @property
+    def bound(self) -> bool:
+        """Whether the roles are points of the site, instead of blocks of registers."""
+        return self.layout == BOUND
+
+    @property
     def site_block(self) -> range:
         """The registers that the site writes."""
-        return range(self.base, self.base + HEADER_REGISTERS + self.capacity)
+        return range(0) if self.bound else range(self.base, self.base + HEADER_REGISTERS + self.capacity)
 
     @property
     def host_block(self) -> range:
         """The registers that the gateway writes, and the only ones of this mailbox that it may."""
-        return range(self.results, self.results + HOST_REGISTERS)
+        return range(0) if self.bound else range(self.results, self.results + HOST_REGISTERS)
+
+    def has(self, role: Role) -> bool:
+        """Whether the site has a place for this role; in the standard layout it has one for each."""
+        return role in self.roles if self.bound else True
 
 
 def crc32(registers: Sequence[int]) -> int:
@@ -141,8 +157,8 @@ def register_bytes(registers: Sequence[int]) -> bytes:
 
 def payload_window(spec: MailboxSpec, length: int) -> range:
     """The addresses that a request of LENGTH ``length`` has filled; with ``spec.capacity``, all that it could."""
-    first = spec.base + SITE_BLOCK[Role.PAYLOAD]
-    return range(first, first + min(length, spec.capacity))
+    first = SITE_BLOCK[Role.PAYLOAD]
+    return spec.site_block[first : first + length]
 
 
 # ---------------------------------------------------------------- the frame half
@@ -150,7 +166,8 @@ def payload_window(spec: MailboxSpec, length: int) -> range:
 class Block:
     """The site's block as one read showed it; ``crc`` is the site's, ``computed`` ours over the same registers.
 
-    ``payload`` holds at most the registers read; with ``length`` beyond them the block cannot be whole.
+    ``payload`` holds at most the registers read, and none where the payload is points. With a LENGTH beyond what there
+    is to read the block is not ``complete``.
     """
 
     sequence: int
@@ -161,6 +178,7 @@ class Block:
     payload: tuple[int, ...]
     computed: int
     raw: bytes
+    complete: bool
 
 
 def parse_block(registers: Sequence[int]) -> Block:
@@ -182,6 +200,7 @@ def parse_block(registers: Sequence[int]) -> Block:
         payload=payload,
         computed=crc32([sequence, kind, length, *payload]),
         raw=register_bytes(registers),
+        complete=length == len(payload),
     )
 
 
@@ -220,7 +239,7 @@ class FrameReader:
         self._show(block.sequence, at)
         if block.sequence == self._confirmed:
             return None
-        fault = None if block.length == len(block.payload) else "bad_length"
+        fault = None if block.complete else "bad_length"
         if self._spec.crc and block.crc != block.computed:
             fault = "bad_crc"
         if fault is not None:
@@ -237,108 +256,6 @@ class FrameReader:
     def _show(self, sequence: int, at: int) -> None:
         if self._seen[0] != sequence:
             self._seen, self._torn_polls = (sequence, at), 0
-
-
-# ---------------------------------------------------------------- the position half
-class Step(StrEnum):
-    """What a request is, in the light of the journal."""
-
-    NEW = "new"  # make a message of it, store the position with it, acknowledge
-    REPEAT = "repeat"  # known and stored: acknowledge again, no message
-    REUSED = "reused"  # a known number with another content: send nothing
-    BASELINE = "baseline"  # acknowledged before this journal began: store the position, make no message
-    IDLE = "idle"  # nothing is asked; a position, if there is one, is to be stored
-
-
-class Alarm(StrEnum):
-    """What people should know about a mailbox; bounded words for metrics."""
-
-    SITE_RESTARTED = "site_restarted"
-    SEQUENCE_REUSED = "sequence_reused"
-    SEQUENCE_BACKWARDS = "sequence_backwards"
-    SEQUENCE_GAP = "sequence_gap"
-    JOURNAL_OLDER = "journal_older"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What to do; ``position`` is what to store, or None. Its ``result_seq`` None keeps the journal's own counter."""
-
-    step: Step
-    position: MailboxPosition | None = None
-    alarms: tuple[Alarm, ...] = ()
-
-
-def judge(
-    position: MailboxPosition | None,
-    *,
-    sequence: int,
-    crc: int,
-    acknowledged: int,
-    result_seq: int,
-    restart_expected: bool = False,
-) -> Judgement:
-    """Compare what a mailbox shows with what the journal knows; the rows of the restart table, in order.
-
-    ``acknowledged`` and ``result_seq`` are ACK_SEQ and RESULT_SEQ as found at the site. Works for a sequence of 0 too.
-    """
-    if position is None:
-        return _judge_first(sequence, crc, acknowledged, result_seq)
-    if sequence == position.sequence:
-        if sequence == 0:
-            return Judgement(step=Step.IDLE)
-        if crc == position.crc:
-            return Judgement(step=Step.REPEAT)
-        return Judgement(step=Step.REUSED, alarms=(Alarm.SEQUENCE_REUSED,))
-    if sequence == 0:
-        alarms = () if restart_expected else (Alarm.SITE_RESTARTED,)
-        return Judgement(step=Step.IDLE, position=see_zero(position), alarms=alarms)
-    here = replace(position, sequence=sequence, crc=crc, result_seq=None)
-    return _judge_move(position, here, acknowledged, result_seq)
-
-
-def see_zero(position: MailboxPosition) -> MailboxPosition:
-    """Where a mailbox stands once the site showed 0: at the start of the next generation, if it is not there yet."""
-    seen = MailboxPosition(generation=position.generation + 1, sequence=0, crc=0)
-    return position if position.sequence == 0 else seen
-
-
-def _judge_first(sequence: int, crc: int, acknowledged: int, result_seq: int) -> Judgement:
-    """Nothing is known of this mailbox; 0 is remembered too, so that whatever follows it is new."""
-    position = MailboxPosition(generation=1, sequence=sequence, crc=crc if sequence else 0, result_seq=result_seq)
-    if sequence == 0:
-        return Judgement(step=Step.IDLE, position=position)
-    return Judgement(step=Step.BASELINE if acknowledged == sequence else Step.NEW, position=position)
-
-
-def _judge_move(before: MailboxPosition, here: MailboxPosition, acknowledged: int, result_seq: int) -> Judgement:
-    """A non-zero sequence that is not the stored one; ``here`` is it, as if it belonged to the same generation.
-
-    A site acknowledged further than this journal knows means that the journal is an older copy: what was acknowledged
-    is the baseline, but a sequence beyond it never was and must not be lost. What lies between is unknown, so a
-    generation begins, and results continue from the site's counter.
-    """
-    following = replace(here, generation=here.generation + 1)
-    if before.sequence == 0:
-        return Judgement(step=Step.NEW, position=here)
-    if acknowledged == here.sequence or _ahead(acknowledged, before.sequence):
-        step = Step.BASELINE if acknowledged == here.sequence else Step.NEW
-        return Judgement(step=step, position=replace(following, result_seq=result_seq), alarms=(Alarm.JOURNAL_OLDER,))
-    if here.sequence > before.sequence:
-        alarms = () if here.sequence == before.sequence + 1 else (Alarm.SEQUENCE_GAP,)
-        return Judgement(step=Step.NEW, position=here, alarms=alarms)
-    wrapped = (before.sequence, here.sequence) == (SEQUENCES - 1, 1)
-    return Judgement(step=Step.NEW, position=following, alarms=() if wrapped else (Alarm.SEQUENCE_BACKWARDS,))
-
-
-def _ahead(acknowledged: int, sequence: int) -> bool:
-    """Whether ``acknowledged`` comes after ``sequence``, counting around the wrap as RFC 1982 does; 0 is no number."""
-    return acknowledged != 0 and 0 < (acknowledged - sequence) % SEQUENCES < SEQUENCES // 2
-
-
-def intake_key(mailbox: str, generation: int, sequence: int) -> str:
-    """Name a request so that it can be told from every other one of its site."""
-    return f"{mailbox}:{generation}.{sequence}"
 
 
 # ---------------------------------------------------------------- the result block
@@ -389,6 +306,7 @@ def result_writes(spec: MailboxSpec, relay: Relay, message: Message) -> list[tup
         (Role.ERROR_COUNT, min(len(message.problems), SEQUENCES - 1)),
         (Role.TEXT, result_text(message)),
     ]
+    writes = [write for write in writes if spec.has(write[0])]
     if relay.event is State.AWAITING:
         return writes
     if relay.result_seq is None:

@@ -44,7 +44,9 @@ class Link:
         self._readings = readings  # of the whole site, shared by its links
         self._services = services
         self._entropy = entropy
-        self._boxes = [box.name for box in site.mailboxes.values() if box.connection == connection]
+        self._boxes = [
+            box.name for box in site.mailboxes.values() if box.connection == connection and box.has(Role.HEARTBEAT)
+        ]
 
     @property
     def starting(self) -> bool:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core import mailbox
+from gateway.core import mailbox_position
 from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
-from gateway.core.mailbox import Step
+from gateway.core.mailbox_position import Step
 from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot, fresh
@@ -50,7 +50,7 @@ class Uplink:
     async def request(self, session: Session, request: Request, others: Snapshot) -> None:
         """Commit and acknowledge one mailbox request; ``others`` are the site's readings from other connections."""
         found = await self._position(request.mailbox)
-        judgement = mailbox.judge(
+        judgement = mailbox_position.judge(
             found,
             sequence=request.sequence,
             crc=request.crc,
@@ -78,7 +78,7 @@ class Uplink:
         """Keep durably that a mailbox showed zero, because whatever comes next is then new."""
         if status.request_seq != 0:
             return
-        judgement = mailbox.judge(
+        judgement = mailbox_position.judge(
             await self._position(status.mailbox),
             sequence=0,
             crc=0,
@@ -163,7 +163,7 @@ class Uplink:
         answer = mailbox_rule(box.connection, box.name, request.sequence, progress=box.progress)
         intake = Intake(
             lane=self._acceptance.lane(name),
-            key=mailbox.intake_key(request.mailbox, position.generation, position.sequence),
+            key=mailbox_position.intake_key(request.mailbox, position.generation, position.sequence),
             raw=request.raw,
             at=self._services.clock.now(),
             revision=self._site.revision,

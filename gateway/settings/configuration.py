@@ -34,7 +34,8 @@ from gateway.settings.resolved import (
     SmpEnvironment,
 )
 from gateway.settings.secrets import SecretRef, located
-from gateway.settings.site import SiteParts, World, assemble, read_site
+from gateway.settings.site import World, assemble, read_site
+from gateway.settings.site_parts import SiteParts
 
 __all__ = [
     "CallbackListener",

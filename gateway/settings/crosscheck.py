@@ -11,9 +11,11 @@ from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
 from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageTrigger
 from gateway.core.point import Access, PointSpec
 from gateway.core.transaction import TERMINAL
+from gateway.settings.binding import check_bound
 from gateway.settings.document import Path, leaves
 from gateway.settings.quantities import among, shown
-from gateway.settings.site import SiteParts, World, connection_config, states_of
+from gateway.settings.site import World, connection_config, states_of
+from gateway.settings.site_parts import SiteParts
 
 # The table in which a protocol with numbered registers keeps its mailboxes.
 MAILBOX_TABLE = "holding"
@@ -48,6 +50,7 @@ def crosscheck(parts: SiteParts, world: World) -> None:
     _contradictions(parts)
     _relays(parts)
     _registers(parts)
+    check_bound(parts)
     _ways_back(parts)
 
 

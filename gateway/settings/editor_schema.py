@@ -17,6 +17,7 @@ from gateway.core.mapping import FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
 from gateway.settings import models
+from gateway.settings.binding import BoundMailbox
 
 Schema = dict[str, Any]
 
@@ -65,7 +66,7 @@ def _site(adapters: Mapping[str, AdapterSpec], profile: Profile) -> Schema:
     sections = {
         "connections": [_joined(models.Connection, spec.connection_model, spec) for spec in _sorted(adapters)],
         "points": [_joined(models.Point, spec.point_model, spec) for spec in _sorted(adapters)],
-        "mailboxes": [models.Mailbox.model_json_schema()],
+        "mailboxes": [models.Mailbox.model_json_schema(), BoundMailbox.model_json_schema()],
         "messages": [_message(profile, adapters)],
     }
     for name, parts in sections.items():

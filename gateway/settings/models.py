@@ -205,10 +205,6 @@ def _layout(value: object) -> str:
 class Mailbox(Part):
     """The registers in which a site raises requests and finds its results."""
 
-    unbuilt: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("request", "acknowledge", "result", "result_sequence", "kind", "length", "text", "heartbeat"),
-        "binding the mailbox's roles to points is not built yet; available: layout: standard",
-    )
     connection: Name
     layout: Annotated[str, PlainValidator(_layout), WithJsonSchema({"enum": ["standard"]})] = "standard"
     base: int = Field(ge=0, le=65535, description="Where the site's block begins")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pydantic import BaseModel
@@ -27,13 +27,13 @@ from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import FAILURES, RelayRule
 from gateway.core.transaction import State
-from gateway.errors import ConfigProblem
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
+from gateway.settings.binding import MARKS, read_bound
 from gateway.settings.document import Document, Path
-from gateway.settings.explain import Model, validate
 from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
+from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, check_template
 
 # Protocols that are designed, and named so that their absence is said clearly.
@@ -51,39 +51,6 @@ class World:
     participants: Mapping[str, str]  # name -> environment
     profiles: Mapping[str, Profile | None]
     all_participants: bool = True
-
-
-@dataclass(slots=True)
-class SiteParts:
-    """What could be read of a site file; the checks work on whatever is there."""
-
-    document: Document
-    protocols: dict[str, AdapterSpec] = field(default_factory=dict)
-    links: dict[str, BaseModel] = field(default_factory=dict)
-    points: dict[str, PointSpec] = field(default_factory=dict)
-    places: dict[str, BaseModel] = field(default_factory=dict)
-    mailboxes: dict[str, MailboxSpec] = field(default_factory=dict)
-    messages: dict[str, MessageSpec] = field(default_factory=dict)
-    triggers: dict[str, BaseModel] = field(default_factory=dict)  # message -> its protocol's own members of `when`
-    relays: dict[int, models.Relay] = field(default_factory=dict)
-    problems: list[ConfigProblem] = field(default_factory=list)
-
-    def blame(self, path: Path, message: str, *, key: bool = False, warning: bool = False) -> None:
-        """Note a problem."""
-        self.problems.append(self.document.problem(path, message, key=key, warning=warning))
-
-    def names(self, section: str) -> frozenset[str]:
-        """The names a section declares, also of parts that could not be read."""
-        members = self.document.tree.get(section)
-        return frozenset(members) if isinstance(members, Mapping) else frozenset()
-
-    def take(
-        self, model: type[Model], tree: object, path: Path, *, beside: type[models.Part] | None = None
-    ) -> Model | None:
-        """Read one part; its faults are noted."""
-        value, problems = validate(model, tree, self.document, path, beside=beside)
-        self.problems += problems
-        return value
 
 
 def read_site(document: Document, world: World) -> SiteParts:
@@ -184,6 +151,9 @@ def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
 
 
 def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
+    if MARKS & tree.keys():
+        read_bound(parts, name, tree)
+        return
     path: Path = ("mailboxes", name)
     box = parts.take(models.Mailbox, tree, path)
     if box is None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.mailbox import (
+    BOUND,
     HOST_REGISTERS,
     PAYLOAD_MAX,
     SITE_BLOCK,
@@ -252,3 +253,11 @@ def test_every_published_state_has_its_code() -> None:
     assert sorted(state_code(state) for state in published) == list(range(1, 10))
     with pytest.raises(KeyError):
         state_code(State.SENDING)
+
+
+def test_a_result_tells_only_the_roles_that_the_site_has() -> None:
+    """Pins the result of a mailbox of points, with RESULT_SEQ still last."""
+    roles = {Role.STATE: "state", Role.RESULT_SEQ: "seq", Role.REQUEST_SEQ: "req", Role.ACKNOWLEDGE: "ack"}
+    bound = MailboxSpec(name="ems", connection="scada", layout=BOUND, roles=roles)
+    written = result_writes(bound, relay(State.FAILED), MESSAGE)
+    assert [role for role, _ in written] == [Role.STATE, Role.RESULT_SEQ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.mailbox import Alarm, Step, intake_key, judge, see_zero
+from gateway.core.mailbox_position import Alarm, Step, intake_key, judge, see_zero
 from gateway.core.message import MailboxPosition
 
 
