@@ -32,6 +32,7 @@ from gateway.errors import JournalBroken
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
 from gateway.flow.gate import Gate
+from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
 from gateway.flow.sender import Sender
@@ -133,6 +134,8 @@ async def gateway(
         start(_failure(broken), "journal watch")
         start(journal.integrity(), "journal integrity")
         start(reconciler.run(), "reconciler")
+        for gate in state.gates:
+            start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
         for account in accounts.values():
             start(account.run(), f"account {account.identity.participant}")
         for site in state.sites:
@@ -162,9 +165,14 @@ class _State:
         if now < self.newest:
             reasons.append(f"clock: {(self.newest - now) / 1_000_000:.0f} s behind the newest row of the journal")
         held = [line for account in self.accounts.values() for line in account.degraded]
-        away = {f"SMP {a.identity.environment}: not reachable" for a in self.accounts.values() if a.gate.unreachable}
+        away = [line for gate in self.gates for line in gate.degraded]
         down = [line for site in self.sites for line in site.degraded]
-        return Readiness(reasons=tuple(reasons), degraded=(*sorted(away), *held, *down))
+        return Readiness(reasons=tuple(reasons), degraded=(*away, *held, *down))
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """One gate per environment."""
+        return tuple({account.gate.environment: account.gate for account in self.accounts.values()}.values())
 
 
 async def _status(state: _State, clock: Clock, _call: Call) -> GatewayStatus:
@@ -203,7 +211,13 @@ class _Parts:
             tls = client_context(self.secret(smp.ca) if smp.ca is not None else None)
             transport = await stack.enter_async_context(smp_client(smp.base_url, smp.profile, tls, self.clock))
             keys = JwksKeyRing(self.secret(smp.callback_keys), issuer=name)
-            gate = Gate(name, self.entropy, self.telemetry.emit, rate_per_s=smp.rate_limit_per_s)
+            gate = Gate(
+                name,
+                clock=self.clock,
+                entropy=self.entropy,
+                event=self.telemetry.emit,
+                rate_per_s=smp.rate_limit_per_s,
+            )
             for member in members:
                 built[member.participant] = self._account(member, smp, transport, keys, gate)
         return built
@@ -304,6 +318,8 @@ class _Parts:
         async def metrics() -> bytes:
             depth = await journal.depth()
             self.telemetry.depth(depth.messages, depth.relays)
+            for gate in state.gates:
+                self.telemetry.available(gate.environment, available=gate.available)
             return self.telemetry.exposition()
 
         here = self.configuration.health

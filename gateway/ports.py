@@ -331,8 +331,16 @@ class Journal(Protocol):
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """Set when the reconciler looks at a submission next, and count the poll."""
 
-    async def overdue(self, now: int) -> tuple[Sequence[Submission], int | None]:
-        """The submissions in doubt or awaiting whose time has come, and when the next one's comes."""
+    async def overdue(
+        self, environment: str, participant: str, state: State, now: int, *, limit: int
+    ) -> tuple[Sequence[Submission], int | None]:
+        """A participant's submissions in this state (IN_DOUBT, AWAITING) whose time has come, longest overdue first.
+
+        At most ``limit``; and when the time of the next one comes that is not due yet.
+        """
+
+    async def backlog(self, environment: str) -> int:
+        """How many accepted messages of an environment wait to be sent."""
 
     async def expire(self, now: int) -> Sequence[Changed]:
         """End as EXPIRED every message in ACCEPTED or WAITING whose not-after has passed."""

@@ -75,8 +75,10 @@ EVENTS: Mapping[str, EventSpec] = {
     "participant_held": EventSpec("error", ("participant",)),
     "participant_released": EventSpec("info", ("participant",)),
     "endpoint_held": EventSpec("error", ("participant", "kind")),
-    "smp_unreachable": EventSpec("warning", ("environment",)),
-    "smp_reachable": EventSpec("info", ("environment",)),
+    "smp_unavailable": EventSpec("error", ("environment",)),
+    "smp_available": EventSpec("info", ("environment",)),
+    "smp_throttled": EventSpec("warning", ("environment",)),
+    "smp_unthrottled": EventSpec("info", ("environment",)),
     "clock_skewed": EventSpec("warning", ("environment",)),
     # callbacks
     "callback_received": EventSpec("info", ("participant", "disposition")),
@@ -115,6 +117,12 @@ class Telemetry:
             registry=self.registry,
         )
         self._messages = Gauge(f"{PREFIX}_messages", "Messages in each state", ("state",), registry=self.registry)
+        self._available = Gauge(
+            f"{PREFIX}_smp_up",
+            "1 while the SMP can be used, 0 in an outage",
+            ("environment",),
+            registry=self.registry,
+        )
         self._relays = Gauge(
             f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry
         )
@@ -150,6 +158,10 @@ class Telemetry:
         for state, count in messages.items():
             self._messages.labels(state).set(count)
         self._relays.set(relays)
+
+    def available(self, environment: str, *, available: bool) -> None:
+        """Set the gauge of one environment of the SMP."""
+        self._available.labels(environment).set(int(available))
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -7,6 +7,10 @@ Rules (assurance.md section 1)
   passed.
 * Past the doubt deadline, counted from the first doubt, or the verdict limit, people decide: ESCALATED. A late callback
   still wins. The settle time counts from the last attempt, whose `iat` is in whole seconds.
+* While the SMP is away it can resolve nothing, so that the doubt deadline counts from when it could be spoken to again;
+  past the verdict limit people decide all the same.
+* A profile that offers no way out at all (no status by submission, no echo, no de-duplication) leaves a doubt without a
+  transaction id to people at once: its lane is blocked, and waiting tells nothing.
 * What is doubted again after it was sent again is looked at after a growing pause, so that an SMP that answers every
   submission with an error is not hammered.
 * Polls grow from a short to a long pause; the jitter is the caller's.
@@ -37,10 +41,13 @@ class Step:
     note: str = ""
 
 
-def decide(profile: Profile, submission: Submission, finding: StatusFinding | None, now: int) -> Step:
+def decide(
+    profile: Profile, submission: Submission, finding: StatusFinding | None, now: int, *, askable_since: int = 0
+) -> Step:
     """Choose the next step; ``finding`` is None when the SMP could not be asked.
 
-    A finding about another transaction or submission than the one asked for is believed as little as none.
+    ``askable_since`` is since when (µs UTC) the SMP can be spoken to without a break, as far as we know. A finding
+    about another transaction or submission than the one asked for is believed as little as none.
     """
     if finding is not None and not _is_about(finding, submission):
         finding = None
@@ -52,7 +59,7 @@ def decide(profile: Profile, submission: Submission, finding: StatusFinding | No
             note=finding.note,
         )
     if submission.state is State.IN_DOUBT:
-        return _doubted(profile, submission, finding, now)
+        return _doubted(profile, submission, finding, now, askable_since)
     return _awaited(profile, submission, now)
 
 
@@ -79,7 +86,15 @@ def poll_pause(profile: Profile, polls: int) -> int:
     return min(first << min(polls, 20), longest)
 
 
-def _doubted(profile: Profile, submission: Submission, finding: StatusFinding | None, now: int) -> Step:
+def has_way_out(profile: Profile, submission: Submission) -> bool:
+    """Whether this profile offers any way to find out what became of a submission in doubt."""
+    offered = profile.capabilities
+    return can_ask(profile, submission) or offered.echo_submission or offered.deduplicates_kind(submission.kind)
+
+
+def _doubted(
+    profile: Profile, submission: Submission, finding: StatusFinding | None, now: int, askable_since: int
+) -> Step:
     if finding is not None and finding.kind is FindingKind.PENDING:
         return Step(
             event=Event.FOUND_PENDING,
@@ -87,8 +102,11 @@ def _doubted(profile: Profile, submission: Submission, finding: StatusFinding | 
             pause=poll_pause(profile, 0),
             note="the SMP has it and is still working on it",
         )
+    if not has_way_out(profile, submission):
+        return Step(event=Event.DOUBT_DEADLINE, note="the profile offers no way to find out")
     since = submission.doubt_since if submission.doubt_since is not None else now
-    if now - since >= profile.timings.doubt_deadline_us:
+    overdue = now - max(since, askable_since) >= profile.timings.doubt_deadline_us
+    if overdue or now - since >= profile.timings.verdict_limit_us:
         return Step(event=Event.DOUBT_DEADLINE, note="the doubt could not be resolved before its deadline")
     unknown = finding is not None and finding.kind is FindingKind.UNKNOWN
     deduplicated = profile.capabilities.deduplicates_kind(submission.kind)

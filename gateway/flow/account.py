@@ -17,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from gateway.core import answer, envelope, jws
-from gateway.core.message import Attempt, Kind
+from gateway.core.circuit import outcome_of
+from gateway.core.message import Attempt, Kind, Lane
 from gateway.core.profile import Profile
+from gateway.core.turns import Errand, Urgency
 from gateway.errors import SignatureRefused
-from gateway.flow.gate import Gate
+from gateway.flow.gate import STATUS, Gate, Permit, login_errand
 from gateway.flow.trouble import Trouble
 from gateway.ports import Clock, Entropy, KeyRing, Reply, SignedCall, Signer, Transport
 
@@ -103,19 +105,44 @@ class Account:
 
     def can_send(self, kind: Kind) -> bool:
         """Whether a submission of this kind could leave right now without waiting for anything."""
-        return self.gate.open and self._at_hand(kind)
+        return self._at_hand(kind) and self.gate.admits(kind)
 
-    async def ready(self, kind: Kind) -> None:
-        """Wait until a submission of this kind may leave, and count it at the gate."""
+    def permit(self, lane: Lane, kind: Kind) -> Permit | None:
+        """A permit for a submission of this kind at once, or None when it would have to wait for anything."""
+        if not self._at_hand(kind):
+            return None
+        return self.gate.try_enter(self._errand(lane, kind, Urgency.FRESH))
+
+    async def ready(self, lane: Lane, kind: Kind, accepted_at: int) -> Permit:
+        """Wait until a submission of this kind may leave; ``accepted_at`` tells fresh messages from the backlog."""
+        return await self._wait(
+            lane, kind, lambda: Urgency.FRESH if accepted_at >= self.gate.back_at else Urgency.BACKLOG
+        )
+
+    async def enquire(self, lane: Lane, endpoint: str = STATUS) -> Permit:
+        """Wait until a status call, or a submission that is sent again (``endpoint`` its kind), may leave."""
+        return await self._wait(lane, endpoint, lambda: Urgency.ENQUIRY)
+
+    async def _wait(self, lane: Lane, endpoint: str, urgency: Callable[[], Urgency]) -> Permit:
         while True:
-            if pause := self._endpoint_pause(kind):
+            if pause := self._endpoint_pause(endpoint):
                 await asyncio.sleep(pause)
             elif self.ticket is None:
                 await self._fresh.wait()
             else:
-                await self.gate.passed()
-                if self._at_hand(kind):
-                    return
+                permit = await self.gate.enter(self._errand(lane, endpoint, urgency()))
+                if self._at_hand(endpoint):
+                    return permit
+                permit.unused()
+
+    def paced(self, permit: Permit, reply: Reply, *, clear: bool) -> None:
+        """Let the gate learn from an answer; ``clear`` says that it could be understood."""
+        outcome = outcome_of(self.profile, handed_over=reply.handed_over, status=reply.status, clear=clear)
+        reason = reply.failure or f"the SMP answered {reply.status}"
+        permit.settle(outcome, reason=reason, retry_after_s=reply.retry_after)
+
+    def _errand(self, lane: Lane, endpoint: str, urgency: Urgency) -> Errand:
+        return Errand(participant=self.identity.participant, lane=str(lane), urgency=urgency, endpoint=endpoint)
 
     def attempt(self, number: int) -> Attempt:
         """A new attempt's header values: fresh jti and iat."""
@@ -216,14 +243,16 @@ class Account:
         while True:
             if self.held is not None:
                 await self._pause_while_held()
-            await self.gate.passed()
+            permit = await self.gate.enter(login_errand(self.identity.participant))
             was_held = self.held is not None
-            reply = await self.transport.login(self.identity.username, self.identity.password)
+            try:
+                reply = await self.transport.login(self.identity.username, self.identity.password)
+                result = answer.read_token(self.profile, reply.status, reply.body, self._clock.now())
+                self.paced(permit, reply, clear=isinstance(result, answer.Token) or result.held)
+            finally:
+                permit.unused()
             if not reply.handed_over:
-                self.gate.failed(reply.failure)
                 continue
-            self.gate.reached()
-            result = answer.read_token(self.profile, reply.status, reply.body, self._clock.now())
             if isinstance(result, answer.Token):
                 failures = 0
                 if was_held or self.held is None:  # else held while the login was under way: the pause comes first
@@ -237,8 +266,6 @@ class Account:
                 self.hold(result.note)
                 continue
             failures += 1
-            if reply.retry_after is not None:
-                self.gate.pause(reply.retry_after)
             pause = min(_FIRST_LOGIN_PAUSE_S * 2 ** min(failures - 1, 10), _LONGEST_LOGIN_PAUSE_S)
             await asyncio.sleep(pause * self._entropy.jitter(0.2))
 
@@ -274,10 +301,10 @@ class Account:
         self._fresh.clear()
         self._renew.set()
 
-    def _at_hand(self, kind: Kind) -> bool:
-        """Whether the SMP would take a submission of this kind from us, as far as we know."""
-        return self.ticket is not None and not self._endpoint_pause(kind)
+    def _at_hand(self, endpoint: str) -> bool:
+        """Whether the SMP would take a request to this endpoint from us, as far as we know."""
+        return self.ticket is not None and not self._endpoint_pause(endpoint)
 
-    def _endpoint_pause(self, kind: Kind) -> float:
+    def _endpoint_pause(self, endpoint: str) -> float:
         """Seconds until a held endpoint is tried again, or 0."""
-        return max(self._held_kinds.get(kind, 0.0) - asyncio.get_running_loop().time(), 0.0)
+        return max(self._held_kinds.get(endpoint, 0.0) - asyncio.get_running_loop().time(), 0.0)

@@ -14,6 +14,7 @@ from gateway.core.callback import Judged
 from gateway.core.jws import Segments, VerifiedHeader
 from gateway.core.message import Hop
 from gateway.core.record import Disposition, Evidence, Received
+from gateway.core.transaction import State
 from gateway.core.wire_names import Acknowledgement
 from gateway.errors import JournalFull, SignatureRefused
 from gateway.flow.account import Account
@@ -114,7 +115,8 @@ class Receiver:
         if received.disposition is Disposition.CONFLICT:
             self._telemetry.emit("callback_conflicted", participant=participant, jti=header.jti, note=received.note)
         if received.disposition is Disposition.QUARANTINED:
-            self._signals.overdue.set()
+            for state in (State.IN_DOUBT, State.AWAITING):
+                self._signals.overdue(participant, state).set()
         if received.changed is not None and received.changed.moved:
             lane = received.changed.lane
             self._telemetry.emit(

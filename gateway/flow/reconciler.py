@@ -1,6 +1,14 @@
 """Finds out what became of submissions that are in doubt or overdue, by asking the SMP; `core.reconciliation` decides.
 
-It also ends messages whose not-after has passed. It sleeps until the next row of the journal is due, or is woken.
+Rules
+-----
+* Each participant has two watchers, one for doubts, which block lanes, and one for verdicts that are late. They share
+  nothing but the gate: a dead live SMP never delays the test one, nor one participant's thousands another's one.
+* Status calls wait at the gate like everything else, as enquiries, and :data:`_AT_ONCE` at a time per watcher.
+* What cannot be asked now, because the SMP is away or the participant is held, waits and is not judged meanwhile: the
+  doubt deadline counts from when the SMP could be spoken to (again).
+* Messages whose not-after has passed are ended here as well. Everybody sleeps until the next row of the journal is due,
+  or is woken, and looks once a second, so that a stepped clock delays nothing for long.
 """
 
 from __future__ import annotations
@@ -13,14 +21,15 @@ from gateway.core.answer import FindingKind, StatusFinding
 from gateway.core.message import Attempt, Submission
 from gateway.core.reconciliation import Step, can_ask, decide
 from gateway.core.record import Changed
-from gateway.core.transaction import Event
+from gateway.core.transaction import Event, State
 from gateway.flow.account import Account
+from gateway.flow.gate import Permit
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.ports import Clock, Entropy, Journal
 from gateway.telemetry import Telemetry
 
-_AT_ONCE = 8  # status calls under way at the same time, so that a backlog of doubts cannot crowd out fresh messages
+_AT_ONCE = 4
 _LONGEST_SLEEP_S = 1.0  # bounds how late a not-after, or a first poll made due meanwhile, is noticed
 
 
@@ -48,41 +57,48 @@ class Reconciler:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        places = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._expire(), name="not-after")
+            for account in self._accounts.values():
+                for state in (State.IN_DOUBT, State.AWAITING):
+                    name = f"{state} of {account.identity.participant}"
+                    group.create_task(self._watch(account, state), name=name)
 
-        async def look(submission: Submission) -> None:
-            async with places:
-                await self._look(submission)
-
+    async def _expire(self) -> None:
+        """End what may not be sent any more."""
         while True:
-            self._signals.overdue.clear()
             for changed in await self._journal.expire(self._clock.now()):
                 self._tell(changed)
-            due, next_at = await self._journal.overdue(self._clock.now())
-            if due:
-                async with asyncio.TaskGroup() as group:
-                    for submission in due:
-                        group.create_task(look(submission), name=f"look {submission.id}")
-                continue
-            await self._sleep(next_at)
+            await asyncio.sleep(_LONGEST_SLEEP_S)
 
-    async def _sleep(self, next_at: int | None) -> None:
+    async def _watch(self, account: Account, state: State) -> None:
+        """See to one participant's submissions in one state."""
+        owner = account.identity
+        wake = self._signals.overdue(owner.participant, state)
+        while True:
+            wake.clear()
+            due, next_at = await self._journal.overdue(
+                owner.environment, owner.participant, state, self._clock.now(), limit=_AT_ONCE
+            )
+            async with asyncio.TaskGroup() as group:
+                for submission in due:
+                    group.create_task(self._look(account, submission), name=f"look {submission.id}")
+            if not due:
+                await self._sleep(wake, next_at)
+
+    async def _sleep(self, wake: asyncio.Event, next_at: int | None) -> None:
         pause = _LONGEST_SLEEP_S
         if next_at is not None:
             pause = min(max((next_at - self._clock.now()) / 1_000_000, 0.0), pause)
         try:
             async with asyncio.timeout(pause):
-                await self._signals.overdue.wait()
+                await wake.wait()
         except TimeoutError:
             return
 
-    async def _look(self, submission: Submission) -> None:
-        account = self._accounts.get(submission.lane.participant)
-        if account is None:  # the participant was removed from the configuration; its evidence stays
-            await self._journal.postpone(submission.id, self._clock.now() + 60_000_000)
-            return
-        finding = await self._ask(account, submission)
-        step = decide(account.profile, submission, finding, self._clock.now())
+    async def _look(self, account: Account, submission: Submission) -> None:
+        finding = await self._ask(account, submission) if can_ask(account.profile, submission) else None
+        step = decide(account.profile, submission, finding, self._clock.now(), askable_since=account.gate.askable_since)
         pause = max(int(step.pause * self._entropy.jitter(account.profile.timings.poll_jitter)), 1)
         if step.resend:
             await self._resend(account, submission, step)
@@ -102,9 +118,16 @@ class Reconciler:
             await self._journal.postpone(submission.id, self._clock.now() + pause)
 
     async def _ask(self, account: Account, submission: Submission) -> StatusFinding | None:
-        """One status call; None when the SMP could not be asked."""
+        """One status call, once it may be made; None when no byte of it reached the SMP."""
+        permit = await account.enquire(submission.lane)
+        try:
+            return await self._call(account, submission, permit)
+        finally:
+            permit.unused()
+
+    async def _call(self, account: Account, submission: Submission, permit: Permit) -> StatusFinding | None:
         ticket = account.ticket
-        if ticket is None or not account.gate.open or not can_ask(account.profile, submission):
+        if ticket is None:
             return None
         by_id = submission.transaction_id
         path, body = codec.encode_status(
@@ -112,17 +135,14 @@ class Reconciler:
         )
         attempt: Attempt = account.attempt(1)
         call = account.sign(account.profile.methods.status, path, attempt, body, message_id=attempt.jti)
-        account.gate.spend()
-        reply = account.believe(call, await account.transport.submit(call, ticket.value))
-        if not reply.handed_over:
-            account.gate.failed(reply.failure)
-            return None
-        account.gate.reached()
+        came = await account.transport.submit(call, ticket.value)
+        reply = account.believe(call, came)
         finding = answer.read_status(account.profile, reply.status, reply.body)
+        account.paced(permit, came, clear=finding.kind is not FindingKind.UNREADABLE)
+        if not reply.handed_over:
+            return None
         if finding.kind is FindingKind.LOGIN:
             account.unauthorized(ticket)
-        if reply.retry_after is not None:
-            account.gate.pause(reply.retry_after)
         self._telemetry.emit(
             "status_polled",
             environment=submission.lane.environment,
@@ -133,15 +153,19 @@ class Reconciler:
         return finding
 
     async def _resend(self, account: Account, submission: Submission, step: Step) -> None:
-        if not account.can_send(submission.kind):
-            await self._journal.postpone(submission.id, self._clock.now() + account.profile.timings.poll_first_us)
-            return
-        again = await self._journal.retake(submission.id, Event.RESENT, account.attempt(submission.attempt.number + 1))
+        permit = await account.enquire(submission.lane, submission.kind)
+        again = None
+        try:
+            attempt = account.attempt(submission.attempt.number + 1)
+            again = await self._journal.retake(submission.id, Event.RESENT, attempt)
+        finally:
+            if again is None:
+                permit.unused()
         if again is not None:
             self._telemetry.emit(
                 "submission_resent", environment=submission.lane.environment, submission=submission.id, reason=step.note
             )
-            self._sender.dispatch(again)
+            self._sender.dispatch(again, permit)
 
     def _tell(self, changed: Changed) -> None:
         if changed.moved:

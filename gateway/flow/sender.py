@@ -4,6 +4,7 @@ Rules
 -----
 * A submission leaves only after its SENDING commit; whoever got it from the journal (append or take) dispatches it
   once.
+* The permit of the gate comes before the commit, so that nothing is SENDING that only waits for its turn.
 * A worker lives while its lane has something to send and ends by itself; lanes never wait for each other.
 * Stopping drains: workers that wait are cancelled, attempts under way end by the request's own time-out and are
   settled.
@@ -24,6 +25,7 @@ from gateway.core.record import Appended, Changed, Outgoing, Settlement
 from gateway.core.transaction import Event, State
 from gateway.errors import JournalFull, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
+from gateway.flow.gate import Permit
 from gateway.flow.signals import Signals
 from gateway.ports import Clock, Entropy, Journal, Reply
 from gateway.telemetry import Telemetry
@@ -48,7 +50,7 @@ class Sender:
         self._clock = clock
         self._entropy = entropy
         self._telemetry = telemetry
-        self._given: dict[Lane, deque[Submission]] = {}
+        self._given: dict[Lane, deque[tuple[Submission, Permit | None]]] = {}
         self._running: dict[Lane, asyncio.Task[None]] = {}
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
         self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
@@ -103,27 +105,38 @@ class Sender:
         return appended
 
     async def _append(self, draft: Draft, outgoing: Outgoing | None) -> Appended | JournalFull:
+        account = self._accounts.get(draft.lane.participant)
+        permit = account.permit(draft.lane, draft.kind) if outgoing is not None and account is not None else None
         try:
-            appended = await self._journal.append(draft, outgoing)
+            appended = await self._journal.append(draft, outgoing if permit is not None else None)
+            if appended.submission is not None:
+                self.dispatch(appended.submission, permit)
+                permit = None
+            elif appended.state is State.ACCEPTED:
+                self.wake(draft.lane)
         except JournalFull as full:  # the caller's business, not the end of the sender
             return full
-        if appended.submission is not None:
-            self.dispatch(appended.submission)
-        elif appended.state is State.ACCEPTED:
-            self.wake(draft.lane)
+        finally:
+            if permit is not None:
+                permit.unused()
         return appended
 
-    def dispatch(self, submission: Submission) -> None:
-        """Send a submission whose SENDING is committed."""
-        self._given.setdefault(submission.lane, deque()).append(submission)
+    def dispatch(self, submission: Submission, permit: Permit | None = None) -> None:
+        """Send a submission whose SENDING is committed; without a permit it falls back when it would have to wait."""
+        self._given.setdefault(submission.lane, deque()).append((submission, permit))
         self.wake(submission.lane)
 
     def wake(self, lane: Lane) -> None:
         """See to a lane that may have something to send; a hint, safe to repeat."""
         if lane in self._running:
             self._hinted.add(lane)
-        elif self._spawn is not None and lane.participant in self._accounts:
+        elif self._spawn is not None and self._serves(lane):
             self._running[lane] = self._spawn(lane)
+
+    def _serves(self, lane: Lane) -> bool:
+        """Whether the lane's participant is configured, and for the lane's environment: names never cross it."""
+        account = self._accounts.get(lane.participant)
+        return account is not None and account.identity.environment == lane.environment
 
     def _moved(self, changed: Changed) -> None:
         """See to the lane of a message that moved, unless that had stopped blocking it before."""
@@ -138,22 +151,32 @@ class Sender:
             while True:
                 self._hinted.discard(lane)
                 if given := self._given.get(lane):
-                    await self._carry(account, given.popleft(), counted=False)
-                elif (submission := await self._take(lane, account)) is not None:
-                    await self._carry(account, submission, counted=True)
+                    await self._carry(account, *given.popleft())
+                elif (taken := await self._take(lane, account)) is not None:
+                    await self._carry(account, *taken)
                 elif lane not in self._hinted:
                     return
         finally:
             del self._running[lane]
             self._given.pop(lane, None)
 
-    async def _take(self, lane: Lane, account: Account) -> Submission | None:
+    async def _take(self, lane: Lane, account: Account) -> tuple[Submission, Permit] | None:
         """The lane's next submission, committed as SENDING, once the SMP may be spoken to; None when there is none."""
         found = await self._journal.head(lane)
         if found is None:
             return None
-        await account.ready(found[0].kind)
-        found = await self._journal.head(lane)  # the wait may have been hours
+        permit = await account.ready(lane, found[0].kind, found[0].accepted_at)
+        submission = None
+        try:
+            submission = await self._commit(lane, account)
+        finally:
+            if submission is None:
+                permit.unused()
+        return None if submission is None else (submission, permit)
+
+    async def _commit(self, lane: Lane, account: Account) -> Submission | None:
+        """Commit SENDING for the lane's head as it is now: the wait for the permit may have been hours."""
+        found = await self._journal.head(lane)
         if found is None:
             return None
         message, earlier = found
@@ -178,50 +201,44 @@ class Sender:
             raise TypeError(f"message {message.id} holds no object")
         return self.outgoing(lane.participant, message.kind, content)
 
-    async def _carry(self, account: Account, submission: Submission, *, counted: bool) -> None:
-        """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself.
-
-        ``counted``: it has waited for its turn at the gate already.
-        """
+    async def _carry(self, account: Account, submission: Submission, permit: Permit | None) -> None:
+        """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""
         if self._attempts is None:
             raise RuntimeError("the sender is not running")
         attempt = self._attempts.create_task(
-            self._attempt(account, submission, counted=counted), name=f"attempt {submission.id}"
+            self._attempt(account, submission, permit or account.permit(submission.lane, submission.kind)),
+            name=f"attempt {submission.id}",
         )
         await asyncio.shield(attempt)
 
-    async def _attempt(self, account: Account, submission: Submission, *, counted: bool) -> None:
+    async def _attempt(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         profile, kind = account.profile, submission.kind
-        if not counted:
-            await account.gate.turn()
         ticket = account.ticket
-        if ticket is None:  # it was dropped between the commit and now: nothing has left
-            reply, signature, signed_at = Reply(handed_over=False, failure="no token at hand"), "", self._clock.now()
+        if ticket is None or permit is None:  # gone between the commit and now: nothing has left
+            why = "no token at hand" if ticket is None else "the SMP may not be spoken to now"
+            came = reply = Reply(handed_over=False, failure=why)
+            signature, signed_at = "", self._clock.now()
         else:
             method, path = profile.methods.submission(kind), profile.paths.submission(kind)
             call = account.sign(method, path, submission.attempt, submission.body, message_id=submission.id)
             signature, signed_at = call.token, self._clock.now()
-            reply = account.believe(call, await account.transport.submit(call, ticket.value))
+            came = await account.transport.submit(call, ticket.value)
+            reply = account.believe(call, came)
         result = answer.interpret(profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
-        if ticket is not None:
-            self._heed(account, submission, result, reply, ticket)
+        if permit is not None:
+            if ticket is not None:
+                account.paced(permit, came, clear=result.meaning is not Meaning.UNCLEAR)
+                self._heed(account, submission, result, ticket)
+            permit.unused()
         settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
 
-    def _heed(
-        self, account: Account, submission: Submission, result: answer.Answer, reply: Reply, ticket: Ticket
-    ) -> None:
-        """Let the account and the gate learn from an answer."""
-        if reply.handed_over:
-            account.gate.reached()
-            if result.meaning is not Meaning.LOGIN:
-                account.answered(submission.id)
+    def _heed(self, account: Account, submission: Submission, result: answer.Answer, ticket: Ticket) -> None:
+        """Let the account learn from an answer."""
+        if result.meaning not in {Meaning.LOGIN, Meaning.UNSENT}:
+            account.answered(submission.id)
         match result.meaning:
-            case Meaning.UNSENT:
-                account.gate.failed(reply.failure)
-            case Meaning.NOT_PROCESSED:
-                account.gate.pause(reply.retry_after if reply.retry_after is not None else self._entropy.jitter(0.2))
             case Meaning.LOGIN:
                 account.unauthorized(ticket, submission.id)
             case Meaning.HOLD_PARTICIPANT:
@@ -230,7 +247,7 @@ class Sender:
                 account.hold_endpoint(submission.kind, result.note)
             case Meaning.TRANSACTION | Meaning.DECLINED:
                 account.accepted()
-            case Meaning.UNCLEAR:
+            case Meaning.UNCLEAR | Meaning.UNSENT | Meaning.NOT_PROCESSED:
                 pass
 
     def _settlement(

@@ -14,12 +14,16 @@ class Signals:
 
     def __init__(self) -> None:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
-        self.overdue = asyncio.Event()
+        self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self._lane_listeners: list[Callable[[Changed], None]] = []
 
     def relay(self, site: str, connection: str) -> asyncio.Event:
         """The event that is set when a relay may be due on this connection."""
         return self._relays.setdefault((site, connection), asyncio.Event())
+
+    def overdue(self, participant: str, state: State) -> asyncio.Event:
+        """The event that is set when one of the participant's submissions in this state may be due."""
+        return self._overdue.setdefault((participant, state), asyncio.Event())
 
     def on_lane(self, listener: Callable[[Changed], None]) -> None:
         """Call ``listener`` when a message moved to where it may no longer block its lane."""
@@ -30,7 +34,7 @@ class Signals:
         for connection in changed.relays:
             self.relay(changed.lane.site, connection).set()
         if changed.state is State.IN_DOUBT:
-            self.overdue.set()
+            self.overdue(changed.lane.participant, changed.state).set()
         if changed.moved and changed.state not in BLOCKING:
             for listener in self._lane_listeners:
                 listener(changed)

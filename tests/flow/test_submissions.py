@@ -97,7 +97,7 @@ async def desk(folder: Path, profile: Profile, trigger: MessageTrigger, *, full:
         username="exflex",
         password="-",
     )
-    gate = Gate("test", Even(), telemetry.emit)
+    gate = Gate("test", clock=clock, entropy=Even(), event=telemetry.emit)
     account = Account(
         identity,
         transport=Smp(),

@@ -18,19 +18,23 @@ async def test_requests_are_taken_while_the_smp_is_away_and_sent_in_order(tmp_pa
         for number in range(4):
             for site in SITES:
                 await here.plants[site].acknowledged(await here.ask(site, f"{site} {number}"))
-        await holds(lambda: here.events("smp_unreachable"))
+        await holds(lambda: here.events("smp_unavailable"))
         status, body = await running.ready()
         assert (status, body["status"]) == (200, "degraded")
-        assert "SMP test: not reachable" in body["degraded"]
+        (line,) = [line for line in body["degraded"] if line.startswith("SMP test: unavailable, not reachable")]
+        assert ", since 20" in line
         assert {message.state for message in await running.messages()} == {State.ACCEPTED}
         await here.front.open()
         for site in SITES:
             await running.reaches(site, State.COMPLETED, number=3)
-        await holds(lambda: here.events("smp_reachable"))
+        await holds(lambda: here.events("smp_available"))
     effects = here.effects()
     for site in SITES:
         assert [name for name in effects if name.startswith(site)] == [f"{site} {number}" for number in range(4)]
-    assert len(here.events("smp_unreachable")) == 1
+    (began,), (ended,) = here.events("smp_unavailable"), here.events("smp_available")
+    assert ended["lasted_s"] > 0
+    assert "waiting" in began
+    assert ended["waiting"] > 0
     assert len(here.events("login_succeeded")) == len(set(OWNERS.values()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.core.message import Lane, Message, Submission
 from gateway.core.record import Depth, MessageFilter
@@ -24,11 +24,20 @@ def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:
     return after_verdict and reading.one("lane_awaiting", lane=str(lane)) is not None
 
 
-def overdue(reading: Reading, now: int) -> tuple[Sequence[Submission], int | None]:
-    """The submissions whose time has come, longest overdue first, and when the next one's comes."""
-    found = [rows.submission(row) for row in reading.all("overdue_submissions", until=now)]
-    row = reading.one("next_due", until=now)
+def overdue(reading: Reading, whose: Mapping[str, str | int], limit: int) -> tuple[Sequence[Submission], int | None]:
+    """The submissions whose time has come, longest overdue first, and when the next one's comes.
+
+    ``whose`` names environment, participant, state, and until when.
+    """
+    found = [rows.submission(row) for row in reading.all("overdue_submissions", **whose, limit=limit)]
+    row = reading.one("next_due", **whose)
     return found, None if row is None else row[0]
+
+
+def backlog(reading: Reading, environment: str) -> int:
+    """How many messages wait to be sent."""
+    row = reading.one("count_backlog", environment=environment)
+    return 0 if row is None else int(row[0])
 
 
 def history(reading: Reading, which: MessageFilter) -> Sequence[Message]:

@@ -130,12 +130,17 @@ SELECT id FROM submission WHERE state IN ('sending', 'in_doubt', 'awaiting') AND
 SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
-WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.state IN ('in_doubt', 'awaiting') AND s.due_at <= :until
-ORDER BY s.due_at
+WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.participant = :participant AND s.state = :state
+    AND s.environment = :environment AND s.due_at <= :until
+ORDER BY s.due_at LIMIT :limit
 
 -- :name next_due
 SELECT MIN(due_at) FROM submission
-WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state IN ('in_doubt', 'awaiting') AND due_at > :until
+WHERE state IN ('sending', 'in_doubt', 'awaiting') AND participant = :participant AND state = :state
+    AND environment = :environment AND due_at > :until
+
+-- :name count_backlog
+SELECT COUNT(*) FROM message WHERE state = 'accepted' AND environment = :environment
 
 -- :name insert_submission
 INSERT INTO submission (id, environment, participant, lane, kind, body, state, attempts, transaction_id, first_sent_at,

@@ -32,7 +32,7 @@ from gateway.core.callback import Callback
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
-from gateway.core.transaction import Event
+from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal import intake, listing, relaying, rows, sending, verdicts
 from gateway.edge.journal.connection import (
@@ -237,9 +237,21 @@ class SqliteJournal:
         """See `ports.Journal`."""
         await self._commit(lambda commit: commit.run("postpone", id=submission_id, due_at=due_at))
 
-    async def overdue(self, now: int) -> tuple[Sequence[Submission], int | None]:
+    async def overdue(
+        self, environment: str, participant: str, state: State, now: int, *, limit: int
+    ) -> tuple[Sequence[Submission], int | None]:
         """See `ports.Journal`."""
-        return await self._list(lambda reading: listing.overdue(reading, now))
+        whose: dict[str, str | int] = {
+            "environment": environment,
+            "participant": participant,
+            "state": state,
+            "until": now,
+        }
+        return await self._list(lambda reading: listing.overdue(reading, whose, limit))
+
+    async def backlog(self, environment: str) -> int:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.backlog(reading, environment))
 
     async def expire(self, now: int) -> Sequence[Changed]:
         """See `ports.Journal`."""

@@ -161,6 +161,16 @@ async def sent(journal: Journal, sequence: int, name: str, lane: Lane = BATTERY)
     return appended.submission
 
 
+async def overdue(journal: Journal, now: int) -> tuple[list[Submission], int | None]:
+    """What is due of this lane's participant, in doubt or awaiting, and when the next one's time comes."""
+    both = [
+        await journal.overdue(BATTERY.environment, BATTERY.participant, state, now, limit=100)
+        for state in (State.IN_DOUBT, State.AWAITING)
+    ]
+    later = [next_at for _, next_at in both if next_at is not None]
+    return [each for due, _ in both for each in due], min(later, default=None)
+
+
 async def state_of(journal: Journal, sequence: int, lane: Lane = BATTERY) -> State:
     message = await journal.message(draft(sequence, lane).id)
     assert message is not None

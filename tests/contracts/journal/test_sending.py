@@ -19,6 +19,7 @@ from tests.contracts.journal.scenario import (
     attempt,
     draft,
     outgoing,
+    overdue,
     sent,
     state_of,
 )
@@ -125,7 +126,7 @@ async def test_nothing_is_sent_past_its_not_after(place: Place, journal: Journal
     place.clock.at += 2 * SECOND
     assert await journal.retake("s1", Event.RESENT, attempt("again")) is None
     assert await state_of(journal, 1) is State.IN_DOUBT
-    _, next_at = await journal.overdue(place.clock.now())
+    _, next_at = await overdue(journal, place.clock.now())
     assert next_at is not None  # the reconciler does not spin on it
     await journal.resolve("s1", Event.FAILURE, verdict=None, transaction_id=None, due_at=None, note="")
     assert await journal.take(draft(2).id, outgoing("s2")) is None
@@ -155,12 +156,12 @@ async def test_overdue_lists_doubts_and_verdicts_that_are_late(place: Place, jou
     """What is due comes back, what is not names the next time, and postponing counts polls."""
     await sent(journal, 1, "s1")
     await journal.settle("s1", 1, accepted("TX-1"))
-    due, next_at = await journal.overdue(START + SECOND)
+    due, next_at = await overdue(journal, START + SECOND)
     assert (due, next_at) == ([], START + 60 * SECOND)
-    (late,), next_at = await journal.overdue(START + 60 * SECOND)
+    (late,), next_at = await overdue(journal, START + 60 * SECOND)
     assert (late.id, late.state, late.transaction_id, late.polls, next_at) == ("s1", State.AWAITING, "TX-1", 0, None)
     await journal.postpone("s1", START + 90 * SECOND)
-    (late,), _ = await journal.overdue(START + 90 * SECOND)
+    (late,), _ = await overdue(journal, START + 90 * SECOND)
     assert late.polls == 1
     assert late.awaiting_since is not None
     assert late.awaiting_since <= place.clock.at
@@ -175,7 +176,7 @@ async def test_a_restart_puts_sending_into_doubt(place: Place) -> None:
         await journal.append(draft(3))
     async with place.open() as journal:
         assert [await state_of(journal, n) for n in (1, 2, 3)] == [State.AWAITING, State.IN_DOUBT, State.ACCEPTED]
-        (doubt,), _ = await journal.overdue(place.clock.now())
+        (doubt,), _ = await overdue(journal, place.clock.now())
         assert (doubt.id, doubt.attempt.jti) == ("s2", "jti-s2")
         assert await journal.head(BATTERY) is None
 

@@ -24,6 +24,7 @@ from tests.contracts.journal.scenario import (
     draft,
     evidence,
     outgoing,
+    overdue,
     sent,
     state_of,
 )
@@ -152,7 +153,7 @@ async def test_ids_of_different_submissions_conflict(journal: Journal, ids: tupl
     received = await journal.receive(evidence("c1"), callback(*ids), None)
     assert received.disposition is Disposition.CONFLICT
     assert [await state_of(journal, n) for n in (1, 2)] == [State.AWAITING, State.AWAITING]
-    due, _ = await journal.overdue(START + SECOND)
+    due, _ = await overdue(journal, START + SECOND)
     assert "s1" in [each.id for each in due]
 
 
@@ -170,7 +171,7 @@ async def test_a_faulty_callback_is_kept_and_its_transaction_polled(journal: Jou
     await awaiting(journal)
     received = await journal.receive(evidence("c1"), callback("TX-1"), "clock")
     assert (received.disposition, received.note) == (Disposition.QUARANTINED, "clock")
-    (due,), _ = await journal.overdue(START + SECOND)
+    (due,), _ = await overdue(journal, START + SECOND)
     assert due.id == "s1"
     again = await journal.receive(evidence("c1"), callback("TX-1"), "clock")
     assert (again.disposition, again.first, again.note) == (

@@ -58,7 +58,8 @@ CREATE TABLE submission (
     epoch INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX submission_transaction ON submission (transaction_id) WHERE transaction_id IS NOT NULL;
-CREATE INDEX submission_open ON submission (state, due_at) WHERE state IN ('sending', 'in_doubt', 'awaiting');
+CREATE INDEX submission_open ON submission (participant, state, due_at)
+    WHERE state IN ('sending', 'in_doubt', 'awaiting');
 
 -- Which rows of which message a submission carries: `row_count` rows from `first_row` of the message, which are the rows
 -- from `first_in_submission` of the submission.
