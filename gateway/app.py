@@ -20,18 +20,20 @@ from gateway.core.control import STATUS, GatewayStatus
 from gateway.core.secret import Reference
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
-from gateway.edge.control import control_server
-from gateway.edge.control_client import ControlClient
+from gateway.edge.control import actor_of, control_server
+from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.health import Readiness, health_server
 from gateway.edge.journal.reader import JournalReader, MessageStory
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.edge.keys import JwksKeyRing, PemSigner
 from gateway.edge.smp import smp_client
 from gateway.edge.tls import client_context, server_context
-from gateway.errors import JournalBroken
+from gateway.errors import ControlUnreachable, JournalBroken, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
+from gateway.flow.desk import Desk
 from gateway.flow.gate import Gate
+from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
@@ -43,7 +45,7 @@ from gateway.settings.configuration import Configuration, Participant, SmpEnviro
 from gateway.settings.secrets import SecretRef, located, read_secret, secret_path
 from gateway.telemetry import Telemetry
 
-__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_control", "open_reader"]
+__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_control", "open_control_or_journal", "open_reader"]
 
 
 def adapters() -> dict[str, AdapterSpec]:
@@ -64,6 +66,42 @@ def open_reader(path: Path) -> AbstractContextManager[JournalReader]:
 def open_control(configuration: Configuration) -> AbstractAsyncContextManager[Control]:
     """Reach the gateway that runs on this configuration; asking raises ControlUnreachable when none does."""
     return ControlClient.open(configuration.control)
+
+
+@asynccontextmanager
+async def open_control_or_journal(configuration: Configuration, telemetry: Telemetry) -> AsyncIterator[Control]:
+    """Reach the gateway that runs on this configuration or, when none does, act on its journal ourselves.
+
+    Raises:
+        ControlUnreachable: one has the journal and does not answer.
+        JournalError: there is no journal, or it cannot be used.
+    """
+    if await answers(configuration.control):
+        async with open_control(configuration) as control:
+            yield control
+        return
+    if not configuration.journal.is_file():
+        raise JournalError(f"there is no journal at {configuration.journal}, and no gateway runs here")
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(_journal(configuration, SystemClock(), telemetry))
+        except JournalLocked as error:
+            raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
+        operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
+        yield Desk(operator.handlers(), actor_of(os.geteuid()))
+
+
+def _journal(
+    configuration: Configuration, clock: Clock, telemetry: Telemetry
+) -> AbstractAsyncContextManager[SqliteJournal]:
+    return SqliteJournal.open(
+        configuration.journal,
+        clock=clock,
+        pipeline_after_verdict={
+            name: smp.profile.pipeline == "after_verdict" for name, smp in configuration.environments.items()
+        },
+        event=telemetry.emit,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +131,7 @@ async def gateway(
     parts = _Parts(configuration, environ, telemetry, clock or SystemClock(), entropy or SystemEntropy())
     state = _State(started_at=parts.clock.now())
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(
-            SqliteJournal.open(
-                configuration.journal,
-                clock=parts.clock,
-                pipeline_after_verdict={
-                    name: smp.profile.pipeline == "after_verdict" for name, smp in configuration.environments.items()
-                },
-                event=telemetry.emit,
-            )
-        )
+        journal = await stack.enter_async_context(_journal(configuration, parts.clock, telemetry))
         state.newest = journal.newest_at or 0
         health_port = await stack.enter_async_context(parts.health(journal, state))
         state.accounts = accounts = await parts.accounts(stack)
@@ -140,7 +169,9 @@ async def gateway(
             start(account.run(), f"account {account.identity.participant}")
         for site in state.sites:
             start(site.run(), f"site {site.site.site}")
-        await stack.enter_async_context(parts.control({STATUS: partial(_status, state, parts.clock)}, broken))
+        operator = Operator(journal, accounts, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
+        handlers: OperationHandlers = {STATUS: partial(_status, state, parts.clock), **operator.handlers()}
+        await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))
         state.phase = None
         try:

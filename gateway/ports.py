@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.control import Answer, AnswerT, Operation, Order, OrderT
 from gateway.core.jws import KeyRecord
@@ -30,17 +31,7 @@ from gateway.core.message import (
     Submission,
 )
 from gateway.core.point import PointSpec, Reading, Snapshot, Value
-from gateway.core.record import (
-    Appended,
-    Changed,
-    Depth,
-    Evidence,
-    MessageFilter,
-    Outgoing,
-    Received,
-    Settlement,
-    Waiting,
-)
+from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
 from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event, State
@@ -311,11 +302,8 @@ class Journal(Protocol):
     async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
         """The message of this lane to send next, or None; with its submission when that fell back to ACCEPTED."""
 
-    async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
-        """The messages of this lane that may share a submission of ``limit`` rows, oldest first, the head always."""
-
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
-        """Commit SENDING for an ACCEPTED head of a lane and what goes with it; None when it may not be sent (any more).
+        """Commit SENDING for an ACCEPTED head of a lane; None when it may not be sent (any more).
 
         A submission that exists keeps its id and bytes and only gains ``outgoing.attempt``.
         """
@@ -341,6 +329,29 @@ class Journal(Protocol):
     ) -> Changed:
         """Store what the reconciler found out; an event the state does not know is kept as evidence only."""
 
+    async def named(self, beginning: str) -> Sequence[str]:
+        """The ids of the messages whose id begins so; not all of them, when they are many."""
+
+    async def submissions(self, message_id: str) -> Sequence[Submission]:
+        """Everything that was made of a message for the SMP."""
+
+    async def decide(self, message_id: str, decision: Decision) -> Sequence[Changed]:
+        """Carry out what an operator decided about a message, with who and why.
+
+        Raises:
+            TransitionRefused: nothing of it waits for such a decision.
+        """
+
+    async def resend(self, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
+        """Commit SENDING for an escalated submission, as an operator decided; None when its not-after has passed.
+
+        Raises:
+            TransitionRefused: it is not escalated (any more).
+        """
+
+    async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
+        """Keep that an operator released a held participant."""
+
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """Set when the reconciler looks at a submission next, and count the poll."""
 
@@ -356,7 +367,7 @@ class Journal(Protocol):
         """How many accepted messages of an environment wait to be sent."""
 
     async def expire(self, now: int) -> Sequence[Changed]:
-        """End as EXPIRED every message in ACCEPTED or WAITING past its not-after, or what is left of it to send."""
+        """End as EXPIRED every message in ACCEPTED or WAITING whose not-after has passed."""
 
     async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
         """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.

@@ -65,6 +65,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "message_conflicted": EventSpec("error", ("site", "message")),
     "message_moved": EventSpec("info", ("site", "message", "state")),
     "intake_paused": EventSpec("error", ("site",)),
+    "operator_acted": EventSpec("warning", ("act",)),
     # the SMP
     "submission_answered": EventSpec("info", ("environment", "status")),
     "submission_failed": EventSpec("warning", ("environment", "code")),

@@ -1,4 +1,4 @@
-"""`smp-gateway messages`: what the journal knows, read beside a running gateway or without one."""
+"""`smp-gateway messages`: what the journal knows, beside a running gateway or without one, and what people decide."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.app import MessageStory, open_reader
+from gateway.cli import message_acts
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
+from gateway.cli.operations import AsJson
 from gateway.core import codec
-from gateway.core.message import Hop, Message, Problem
+from gateway.core.message import Hop, Message
 from gateway.core.printable import printable
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
 from gateway.errors import GatewayError
 
-_RECENT = 10_000  # the messages among which the beginning of an id is looked for; a whole id is always found
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
+for _act in (message_acts.retry, message_acts.refuse, message_acts.resend, message_acts.resolve):
+    app.command()(_act)
 
 
 @app.command("list")
@@ -38,7 +39,7 @@ def list_messages(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List messages, newest first, each with its first problem and first warning below."""
+    """List messages, newest first, each with its first problem below."""
     which = MessageFilter(participant=participant, site=site, state=state, limit=limit)
     try:
         with open_reader(_journal(path, state_folder)) as reader:
@@ -58,10 +59,9 @@ def list_messages(
         accepted = _time(message.accepted_at, "%Y-%m-%d %H:%M:%S")
         lane, transaction = str(message.lane), printable(message.transaction_id or "-")
         typer.echo(f"{accepted}  {message.id[:8]}  {lane:<38} {message.state:<10} {transaction}")
-        for told, found in (("", message.problems), ("warning: ", message.warnings)):
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            for problem in found[:1]:
-                typer.echo(f"{'':<31}{told}{printable(str(problem))}{more}")
+        for problem in message.problems[:1]:
+            more = f" (and {len(message.problems) - 1} more)" if len(message.problems) > 1 else ""
+            typer.echo(f"{'':<31}{printable(str(problem))}{more}")
 
 
 @app.command()
@@ -75,14 +75,13 @@ def show(
     """Show everything that happened to one message: its timeline, attempts, callbacks and relays."""
     try:
         with open_reader(_journal(path, state_folder)) as reader:
-            recent = [message.id for message in reader.history(MessageFilter(limit=_RECENT))]
-            found = [each for each in recent if each.startswith(message_id)] or [message_id]
-            story = reader.story(found[0])
+            found = reader.named(message_id)
+            story = reader.story(found[0]) if len(found) == 1 else None
     except GatewayError as error:
         raise fail(error) from None
-    if story is None or len(found) > 1:
-        many = f"{len(found)} messages begin" if len(found) > 1 else "no message begins"
-        typer.echo(f"{many} with {message_id}; `messages list` shows the ids", err=True)
+    if story is None:
+        many = f"several messages begin with {message_id}: {', '.join(found)}" if found else None
+        typer.echo(printable(many or f"no message begins with {message_id}; `messages list` shows the ids"), err=True)
         raise typer.Exit(2)
     if as_json:
         typer.echo(codec.dumps(_story(story)).decode())
@@ -97,8 +96,6 @@ def _print(console: Console, story: MessageStory) -> None:
     console.print(f"content {message.content.decode()}", highlight=False, markup=False)
     for problem in message.problems:
         console.print(printable(f"  {problem.code}: {problem}"), highlight=False, markup=False)
-    for warning in message.warnings:
-        console.print(printable(f"  warning, {warning.code}: {warning}"), highlight=False, markup=False)
     for created in message.created:
         console.print(printable(f"  {created.ref} is {created.smp_id}"), highlight=False, markup=False)
     console.print(_timeline(story))
@@ -183,20 +180,12 @@ def _summary(message: Message) -> dict[str, object]:
         "rows": message.rows,
         "intakeKey": message.intake_key,
         "transactionId": message.transaction_id,
-        "problems": [_problem(problem) for problem in message.problems],
-        "warnings": [_problem(warning) for warning in message.warnings],
+        "problems": [
+            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
+            for p in message.problems
+        ],
         "created": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
         "hops": {hop.value: message.hops[hop] for hop in Hop if hop in message.hops},
-    }
-
-
-def _problem(problem: Problem) -> dict[str, object]:
-    return {
-        "row": problem.row,
-        "ref": problem.ref,
-        "field": problem.field,
-        "code": problem.code,
-        "message": problem.message,
     }
 
 

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from gateway.core.acts import Act
+from gateway.core.transaction import State
 
 
 class Order(BaseModel):
@@ -97,3 +100,77 @@ class GatewayStatus(Answer):
 
 
 STATUS = Operation(method="GET", path="/v1/status", order=Nothing, answer=GatewayStatus)
+
+
+# ---------------------------------------------------------------- what operators decide
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("only characters that can be printed, in one line")
+    return text
+
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), AfterValidator(_line)]
+# Why somebody decided something; it stands in the audit for good, and may be told to the site.
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500), AfterValidator(_line)]
+
+
+class CreatedAsset(Order):
+    """An asset or unit that exists at the SMP, by the message's name for it and the SMP's id."""
+
+    ref: Line
+    smp_id: Line
+
+
+class ActOrder(Order):
+    """What to do with a message, and why; ``created`` may come with resolve_completed."""
+
+    act: Act
+    reason: Reason
+    created: tuple[CreatedAsset, ...] = Field(default=(), max_length=100_000)
+
+
+class Acted(Answer):
+    """What an act did: the message's state before and now, and which other messages moved with it."""
+
+    message: str
+    act: Act
+    before: State
+    state: State
+    others: tuple[str, ...] = ()
+
+
+# ``message`` is an id or the beginning of one.
+ACT = Operation(method="POST", path="/v1/messages/{message}/acts", order=ActOrder, answer=Acted)
+
+
+class ParticipantStanding(Answer):
+    """How a participant's account at the SMP is; ``held`` says why nothing is sent for it."""
+
+    participant: str
+    environment: str
+    held: str | None = None
+    logged_in: bool
+    degraded: tuple[str, ...] = ()
+
+
+class ParticipantList(Answer):
+    """All participants."""
+
+    participants: tuple[ParticipantStanding, ...]
+
+
+class ReleaseOrder(Order):
+    """Why a held participant may log in again."""
+
+    reason: Reason
+
+
+class Released(Answer):
+    """Whom was released, and what it had been held for."""
+
+    participant: str
+    held: str
+
+
+PARTICIPANTS = Operation(method="GET", path="/v1/participants", order=Nothing, answer=ParticipantList)
+RELEASE = Operation(method="POST", path="/v1/participants/{participant}/release", order=ReleaseOrder, answer=Released)

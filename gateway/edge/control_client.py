@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,17 @@ from gateway.edge.control_socket import reachable
 from gateway.errors import ControlRefused, ControlUnreachable
 
 _PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=60.0)
+
+
+async def answers(path: Path) -> bool:
+    """Whether somebody listens at this path."""
+    try:
+        with reachable(path) as address:
+            _, writer = await asyncio.open_unix_connection(address)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 class ControlClient:

@@ -5,7 +5,7 @@ Rules
 * One login at a time for all lanes of the participant. A token is renewed at a share of its life, so that a login is
   never on a message's path.
 * A refused login, a second 401 on a fresh token, or a 403 holds the participant: an alarm, growing pauses, and after
-  :data:`LOGIN_TRIES` refusals no more tries in this process, so that the account is not locked.
+  :data:`LOGIN_TRIES` refusals no more tries until an operator releases it, so that the account is not locked.
 * Held messages stay ACCEPTED.
 * A login that fails otherwise backs off here, not at the gate: one participant's trouble never pauses the others.
 """
@@ -90,6 +90,7 @@ class Account:
         self._refused: dict[str, int] = {}  # submission id -> the login whose token was answered 401
         self._fresh = asyncio.Event()
         self._renew = asyncio.Event()
+        self._released = asyncio.Event()
         self._held_kinds: dict[Kind, float] = {}
 
     @property
@@ -211,9 +212,15 @@ class Account:
         if self.held is None:
             self._event("participant_held", participant=self.identity.participant, reason=reason)
             self._refusals += 1
+            self._released.clear()
         self._trouble("held").begins(f"held, {reason}", self._clock.now())
         self.held = reason
         self._drop_token()
+
+    def release(self) -> None:
+        """Log in again at once although held: an operator says that its cause is mended, and refusals count anew."""
+        self._refusals = 0
+        self._released.set()
 
     def hold_endpoint(self, kind: Kind, reason: str) -> None:
         """Stop sending one kind for a while: the SMP says that its path or form is wrong, which is configuration."""
@@ -289,9 +296,16 @@ class Account:
             return
 
     async def _pause_while_held(self) -> None:
-        if self._refusals >= LOGIN_TRIES:
-            await asyncio.Event().wait()  # only a restart, after people looked, tries again
-        await asyncio.sleep(_HOLD_PAUSES_S[self._refusals - 1] * self._entropy.jitter(0.2))
+        """Wait until the next login may be tried; after the last of the tries, until an operator has released us."""
+        pause = None
+        if self._refusals < LOGIN_TRIES:
+            pause = _HOLD_PAUSES_S[max(self._refusals, 1) - 1] * self._entropy.jitter(0.2)
+        try:
+            async with asyncio.timeout(pause):
+                await self._released.wait()
+        except TimeoutError:
+            return
+        self._released.clear()
 
     def _trouble(self, what: str) -> Trouble:
         return self._troubles.setdefault(what, Trouble())

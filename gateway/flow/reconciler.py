@@ -168,10 +168,9 @@ class Reconciler:
             self._sender.dispatch(again, permit)
 
     def _tell(self, changed: Changed) -> None:
-        for each in changed.all:
-            if each.moved:
-                lane = each.lane
-                self._telemetry.emit(
-                    "message_moved", site=lane.site, message=lane.message, state=each.state, id=each.message_id
-                )
+        if changed.moved:
+            lane = changed.lane
+            self._telemetry.emit(
+                "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
+            )
         self._signals.changed(changed)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
+from tests.system.commands import smp_gateway
 from tests.system.rig import world
-
-
-async def smp_gateway(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Run a command to its end, beside whatever this test runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", *arguments),
-        cwd=REPOSITORY,
-        env={**os.environ, **(environ or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return await process.wait(), out.decode(), err.decode()
 
 
 async def test_without_a_gateway_it_says_where_none_runs(tmp_path: Path) -> None:
@@ -39,8 +25,8 @@ async def test_a_running_gateway_says_how_it_is(tmp_path: Path) -> None:
         while (await running.ready())[1]["status"] == "ready":  # until the first login was tried
             continue
         arguments = ("status", str(here.folder / "gateway.yaml"), "--state", str(here.state))
-        told = await smp_gateway(*arguments, environ=dict(here.environ))
-        for_programs = await smp_gateway(*arguments, "--json", environ=dict(here.environ))
+        told = await smp_gateway(*arguments, environ=here.environ)
+        for_programs = await smp_gateway(*arguments, "--json", environ=here.environ)
     first, *degraded = told[1].splitlines()
     assert (told[0], for_programs[0]) == (0, 0)
     assert first.startswith("degraded: version ")

@@ -228,6 +228,25 @@ def test_after_three_refused_logins_nobody_tries_again(profile: Profile) -> None
     tell(profile, story, Smp(plan=[REFUSED] * 100))
 
 
+def test_an_operator_releases_whom_nobody_tries_any_more(profile: Profile) -> None:
+    """After the last try the login is tried again as soon as somebody says so, and refusals count anew."""
+
+    async def story(scene: Scene) -> None:
+        await asyncio.sleep(100_000)
+        assert len(scene.smp.logins) == 3
+        scene.account.release()
+        await asyncio.sleep(0.1)
+        assert len(scene.smp.logins) == 4
+        assert scene.account.held is not None
+        await asyncio.sleep(29)
+        assert len(scene.smp.logins) == 4
+        await scene.ticket()
+        assert scene.smp.logins[4] - scene.smp.logins[3] == 30.0
+        assert scene.account.held is None
+
+    tell(profile, story, Smp(plan=[REFUSED] * 4))
+
+
 def test_a_failing_login_backs_off_without_closing_the_gate(profile: Profile) -> None:
     """500 to every login: growing pauses of this account; the gate stays open for the others."""
 

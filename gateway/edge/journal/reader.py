@@ -13,7 +13,7 @@ from gateway.core.message import Message, Submission
 from gateway.core.record import Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
-from gateway.edge.journal import listing, relaying, rows
+from gateway.edge.journal import acts, listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.statements import Reading, Row
 from gateway.errors import JournalError
@@ -129,6 +129,11 @@ class JournalReader:
         """One message, or None."""
         with self._moment():
             return relaying.find_message(self._reading, message_id)
+
+    def named(self, beginning: str) -> Sequence[str]:
+        """The ids of the messages whose id begins so; not all of them, when they are many."""
+        with self._moment():
+            return acts.named(self._reading, beginning)
 
     def story(self, message_id: str) -> MessageStory | None:
         """Everything about one message, or None."""

@@ -28,23 +28,14 @@ from typing import TypeVar
 
 import apsw
 
+from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
-from gateway.core.record import (
-    Appended,
-    Changed,
-    Depth,
-    Evidence,
-    MessageFilter,
-    Outgoing,
-    Received,
-    Settlement,
-    Waiting,
-)
+from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import intake, listing, relaying, rows, sending, verdicts
+from gateway.edge.journal import acts, intake, listing, relaying, rows, sending, verdicts
 from gateway.edge.journal.connection import (
     Connection,
     check_integrity,
@@ -208,10 +199,6 @@ class SqliteJournal:
         after_verdict = self._options.waits_for_verdict(lane)
         return self._lookup(lambda reading: sending.head(reading, lane, after_verdict=after_verdict))
 
-    async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
-        """See `ports.Journal`."""
-        return await self._list(lambda reading: sending.waiting(reading, lane, limit))
-
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
         """See `ports.Journal`."""
         return await self._commit(
@@ -246,6 +233,28 @@ class SqliteJournal:
             due_at=due_at,
         )
         return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause))
+
+    async def named(self, beginning: str) -> Sequence[str]:
+        """See `ports.Journal`."""
+        return self._lookup(lambda reading: acts.named(reading, beginning))
+
+    async def submissions(self, message_id: str) -> Sequence[Submission]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: acts.submissions(reading, message_id))
+
+    async def decide(self, message_id: str, decision: Decision) -> Sequence[Changed]:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.decide(commit, message_id, decision))
+
+    async def resend(self, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.resend(commit, submission_id, decision, attempt))
+
+    async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
+        """See `ports.Journal`."""
+        await self._commit(
+            lambda commit: acts.audit_release(commit, environment, participant, actor=actor, detail=detail)
+        )
 
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """See `ports.Journal`."""

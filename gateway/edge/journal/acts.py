@@ -1,0 +1,73 @@
+"""What operators decide: the exits of PARKED and ESCALATED, each in one transaction with who decided and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gateway.core.acts import Decision
+from gateway.core.message import Attempt, Lane, Submission
+from gateway.core.record import Changed
+from gateway.core.transaction import TRANSITIONS, State
+from gateway.edge.journal import intake, moving, rows
+from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.statements import Commit, Reading
+
+_NAMED = 6  # ids that begin alike, of which all are shown
+
+
+def named(reading: Reading, beginning: str) -> Sequence[str]:
+    """The ids of the messages whose id begins so; at most six, since more than one is too many already."""
+    found = reading.all("messages_between", low=beginning, high=beginning + "~", limit=_NAMED)
+    return [row[0] for row in found]
+
+
+def submissions(reading: Reading, message_id: str) -> Sequence[Submission]:
+    """Everything that was made of a message for the SMP."""
+    return [rows.submission(row) for row in reading.all("submissions_of_message", message_id=message_id)]
+
+
+def decide(commit: Commit, message_id: str, decision: Decision) -> Sequence[Changed]:
+    """Move every part of a message that waits for this decision, and what else those parts carry.
+
+    Raises:
+        TransitionRefused: no part of it waits for such a decision (any more).
+    """
+    cause = Cause(
+        event=decision.event,
+        actor=decision.actor,
+        detail=decision.reason,
+        problems=decision.problems,
+        created=decision.created,
+    )
+    stuck = [each for each in submissions(commit, message_id) if (each.state, cause.event) in TRANSITIONS]
+    if stuck:
+        return [moving.move_submission(commit, each, cause) for each in stuck]
+    return [moving.move_message(commit, message_id, cause)]
+
+
+def resend(commit: Commit, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
+    """Commit SENDING for an escalated submission: the same id, the same bytes, one attempt more.
+
+    None when the not-after of what it carries has passed.
+
+    Raises:
+        TransitionRefused: it is not escalated any more.
+    """
+    row = commit.one("not_after_of_submission", submission_id=submission_id)
+    if row is not None and row[0] is not None and row[0] <= commit.now:
+        return None
+    submission = moving.find(commit, submission_id)
+    moving.move_submission(
+        commit, submission, Cause(event=decision.event, actor=decision.actor, detail=decision.reason)
+    )
+    counted = replace(attempt, number=submission.attempt.number + 1)
+    commit.must("count_attempt", id=submission.id, number=counted.number)
+    intake.store_attempt(commit, submission.id, counted)
+    return replace(submission, state=State.SENDING, attempt=counted, polls=0)
+
+
+def audit_release(commit: Commit, environment: str, participant: str, *, actor: str, detail: str) -> None:
+    """Keep that a held participant was released, by whom and why."""
+    lane = Lane(environment=environment, participant=participant, site="", message="")
+    moving.audit(commit, lane, None, "participant_released", actor=actor, detail=detail)
