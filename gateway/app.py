@@ -25,9 +25,9 @@ from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.health import Readiness, health_server
 from gateway.edge.journal.reader import JournalReader, MessageStory
 from gateway.edge.journal.sqlite import SqliteJournal
-from gateway.edge.keys import JwksKeyRing, PemSigner
+from gateway.edge.keys import PemSigner
 from gateway.edge.smp import smp_client
-from gateway.edge.tls import client_context, server_context
+from gateway.edge.tls import client_context
 from gateway.errors import ControlUnreachable, JournalBroken, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
@@ -40,10 +40,22 @@ from gateway.flow.reconciler import Reconciler
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
-from gateway.ports import AdapterSpec, Call, Clock, Control, Entropy, Journal, OperationHandlers, Resources, Transport
+from gateway.ports import (
+    AdapterSpec,
+    Call,
+    Clock,
+    Control,
+    Entropy,
+    Journal,
+    KeyRing,
+    OperationHandlers,
+    Resources,
+    Transport,
+)
 from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, located, read_secret, secret_path
 from gateway.telemetry import Telemetry
+from gateway.upkeep import Upkeep
 
 __all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_control", "open_control_or_journal", "open_reader"]
 
@@ -106,11 +118,12 @@ def _journal(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """A running gateway: what its surroundings may look at."""
+    """A running gateway: what its surroundings may look at; ``renew`` reads exchanged files again (SIGHUP)."""
 
     journal: Journal
     callback_port: int
     health_port: int
+    renew: Callable[[], None]
 
 
 @asynccontextmanager
@@ -134,7 +147,8 @@ async def gateway(
         journal = await stack.enter_async_context(_journal(configuration, parts.clock, telemetry))
         state.newest = journal.newest_at or 0
         health_port = await stack.enter_async_context(parts.health(journal, state))
-        state.accounts = accounts = await parts.accounts(stack)
+        state.upkeep = upkeep = parts.upkeep()
+        state.accounts = accounts = await parts.accounts(stack, upkeep)
         signals = Signals()
         sender = Sender(
             journal,
@@ -158,13 +172,14 @@ async def gateway(
         state.sites = parts.sites(services)
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await stack.enter_async_context(sender.running())
-        callback_port = await stack.enter_async_context(parts.callbacks(receiver, broken))
+        callback_port = await stack.enter_async_context(parts.callbacks(receiver, broken, upkeep))
         start = await stack.enter_async_context(_background())
         start(_failure(broken), "journal watch")
         start(journal.integrity(), "journal integrity")
         start(reconciler.run(), "reconciler")
         for gate in state.gates:
             start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
+        upkeep.begin(start)
         for account in accounts.values():
             start(account.run(), f"account {account.identity.participant}")
         for site in state.sites:
@@ -175,7 +190,7 @@ async def gateway(
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))
         state.phase = None
         try:
-            yield Gateway(journal=journal, callback_port=callback_port, health_port=health_port)
+            yield Gateway(journal=journal, callback_port=callback_port, health_port=health_port, renew=upkeep.hint)
         finally:
             state.phase = "draining"
     telemetry.emit("gateway_stopped")
@@ -190,6 +205,7 @@ class _State:
     newest: int = 0
     accounts: Mapping[str, Account] = field(default_factory=dict)
     sites: Sequence[SiteRuntime] = ()
+    upkeep: Upkeep | None = None
 
     def readiness(self, now: int) -> Readiness:
         reasons = [self.phase] if self.phase is not None else []
@@ -198,7 +214,8 @@ class _State:
         held = [line for account in self.accounts.values() for line in account.degraded]
         away = [line for gate in self.gates for line in gate.degraded]
         down = [line for site in self.sites for line in site.degraded]
-        return Readiness(reasons=tuple(reasons), degraded=(*away, *held, *down))
+        stale = self.upkeep.degraded if self.upkeep is not None else ()
+        return Readiness(reasons=tuple(reasons), degraded=(*away, *stale, *held, *down))
 
     @property
     def gates(self) -> Sequence[Gate]:
@@ -232,16 +249,20 @@ class _Parts:
     def secret(self, reference: SecretRef) -> bytes:
         return read_secret(reference, environ=self.environ)
 
-    async def accounts(self, stack: AsyncExitStack) -> dict[str, Account]:
+    def upkeep(self) -> Upkeep:
+        """What must be kept fresh; the others add to it."""
+        return Upkeep(environ=self.environ, clock=self.clock, entropy=self.entropy, telemetry=self.telemetry)
+
+    async def accounts(self, stack: AsyncExitStack, upkeep: Upkeep) -> dict[str, Account]:
         """One account per participant; participants of one environment share its connections, keys and gate."""
         built: dict[str, Account] = {}
         for name, smp in self.configuration.environments.items():
             members = [p for p in self.configuration.participants.values() if p.environment == name]
             if not members:
                 continue
-            tls = client_context(self.secret(smp.ca) if smp.ca is not None else None)
+            tls = upkeep.trust(smp)
             transport = await stack.enter_async_context(smp_client(smp.base_url, smp.profile, tls, self.clock))
-            keys = JwksKeyRing(self.secret(smp.callback_keys), issuer=name)
+            keys = await upkeep.keys(smp.callback_keys, name, tls, stack)
             gate = Gate(
                 name,
                 clock=self.clock,
@@ -250,11 +271,15 @@ class _Parts:
                 rate_per_s=smp.rate_limit_per_s,
             )
             for member in members:
-                built[member.participant] = self._account(member, smp, transport, keys, gate)
+                own = keys
+                if member.callback_keys is not None:
+                    issuer = f"{name}/{member.participant}"
+                    own = await upkeep.keys(member.callback_keys, issuer, tls, stack)
+                built[member.participant] = self._account(member, smp, transport, own, gate)
         return built
 
     def _account(
-        self, member: Participant, smp: SmpEnvironment, transport: Transport, keys: JwksKeyRing, gate: Gate
+        self, member: Participant, smp: SmpEnvironment, transport: Transport, keys: KeyRing, gate: Gate
     ) -> Account:
         path = smp.profile.paths.callback_of(member.participant)
         return Account(
@@ -307,13 +332,10 @@ class _Parts:
         ]
 
     @asynccontextmanager
-    async def callbacks(self, receiver: Receiver, broken: asyncio.Future[None]) -> AsyncIterator[int]:
+    async def callbacks(self, receiver: Receiver, broken: asyncio.Future[None], upkeep: Upkeep) -> AsyncIterator[int]:
         """The listener that the SMP calls."""
         here = self.configuration.callbacks
-        tls = server_context(
-            secret_path(here.certificate, environ=self.environ), secret_path(here.key, environ=self.environ)
-        )
-
+        identity = upkeep.identity(here)
         routes = [
             CallbackRoute(
                 path=smp.profile.paths.callback,
@@ -325,14 +347,15 @@ class _Parts:
         async with callback_server(
             here.listen.host,
             here.listen.port,
-            tls,
+            identity.context,
             routes=routes,
             handler=receiver.receive,
             clock=self.clock,
             event=self.telemetry.emit,
             broken=_reporter(broken),
-        ) as port:
-            yield port
+        ) as door:
+            identity.shown_by(door.show)
+            yield door.port
 
     def control(self, handlers: OperationHandlers, broken: asyncio.Future[None]) -> AbstractAsyncContextManager[None]:
         """The operators' socket."""
@@ -351,6 +374,7 @@ class _Parts:
             self.telemetry.depth(depth.messages, depth.relays)
             for gate in state.gates:
                 self.telemetry.available(gate.environment, available=gate.available)
+            self.telemetry.certificates(state.upkeep.ends if state.upkeep is not None else {})
             return self.telemetry.exposition()
 
         here = self.configuration.health

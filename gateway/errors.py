@@ -9,6 +9,7 @@
     |  |- LinkLost            the link is gone; what was under way has an unknown outcome
     |  '- PointRejected       the site's system refused a write, or it read back differently; final
     |- StrictJsonError        bytes from outside are not the JSON we accept
+    |- KeysUnavailable        the SMP's public keys could not be fetched or kept; the last good ones stay in use
     |- SignatureRefused       a signature, its header or its key is not acceptable; nothing was believed
     |- TransitionRefused      a state change that the table of core.transaction does not know; always our own fault
     |- JournalError           the durable store
@@ -107,6 +108,10 @@ class SignatureRefused(GatewayError):
         self.code = code
         self.reason = reason
         super().__init__(f"{code}: {reason}")
+
+
+class KeysUnavailable(GatewayError):
+    """The SMP's public keys could not be fetched from their address, or not be kept on disk."""
 
 
 class TransitionRefused(GatewayError):

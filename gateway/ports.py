@@ -479,6 +479,53 @@ class KeyRing(Protocol):
     def find(self, key_id: str) -> KeyRecord | None:
         """The key of this id, or None."""
 
+    async def refresh(self) -> bool:
+        """Look for keys that are new at their source, where it may be asked now; True when there are other keys.
+
+        Bounded in time, and in how often the source is asked, whoever calls how often; safe to cancel.
+        """
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What does not work now, for `/readyz`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A set of public keys as its issuer publishes it, and for how many seconds it counts as fresh."""
+
+    document: bytes
+    life_s: float
+
+
+class KeySource(Protocol):
+    """Where an issuer publishes its keys. One call is one attempt."""
+
+    @property
+    def address(self) -> str:
+        """Its https URL."""
+
+    async def fetch(self) -> Published:
+        """Ask for the set; safe to cancel.
+
+        Raises:
+            KeysUnavailable: it did not come, or not in the size and time that a set of keys may take.
+        """
+
+
+class KeyShelf(Protocol):
+    """Where the last good set is kept, so that a restart without the SMP can still verify."""
+
+    def load(self) -> bytes | None:
+        """What was kept, or None when there is nothing."""
+
+    async def keep(self, document: bytes) -> None:
+        """Put it on disk as a whole.
+
+        Raises:
+            KeysUnavailable: it could not be written.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackReply:

@@ -85,6 +85,12 @@ EVENTS: Mapping[str, EventSpec] = {
     "callback_received": EventSpec("info", ("participant", "disposition")),
     "callback_refused": EventSpec("warning", ("code",), once_per_s=1.0),
     "callback_conflicted": EventSpec("error", ("participant",)),
+    "keys_changed": EventSpec("info", ("issuer",)),
+    "keys_fetch_failed": EventSpec("warning", ("issuer",)),
+    "keys_fetch_recovered": EventSpec("info", ("issuer",)),
+    # files that may be exchanged under a running gateway
+    "renewal_succeeded": EventSpec("info", ("what",)),
+    "renewal_failed": EventSpec("error", ("what",)),
     # relays
     "relay_delivered": EventSpec("info", ("site", "state")),
     "relay_refused": EventSpec("error", ("site",)),
@@ -127,6 +133,12 @@ class Telemetry:
         self._relays = Gauge(
             f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry
         )
+        self._certificates = Gauge(
+            f"{PREFIX}_certificate_expires_seconds",
+            "When the certificate of this member of the YAML ends, in seconds since 1970",
+            ("what",),
+            registry=self.registry,
+        )
 
     def emit(self, name: str, **fields: object) -> None:
         """Tell of one event: ``fields`` must hold the labels of its row, and may hold anything else for the log."""
@@ -163,6 +175,11 @@ class Telemetry:
     def available(self, environment: str, *, available: bool) -> None:
         """Set the gauge of one environment of the SMP."""
         self._available.labels(environment).set(int(available))
+
+    def certificates(self, ends: Mapping[str, int]) -> None:
+        """Set when certificates end (µs UTC), by their member in the YAML."""
+        for what, end in ends.items():
+            self._certificates.labels(what).set(end / 1_000_000)
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from gateway.app import adapters
 from gateway.cli.configured import ConfigPath, StateFolder
 from gateway.errors import ConfigError, ConfigProblem
 from gateway.settings.configuration import Configuration, load
-from gateway.settings.references import unreadable
+from gateway.settings.references import ending_certificates, unreadable
 
 
 def check(
@@ -31,7 +32,10 @@ def check(
         typer.echo(f"smp-gateway: there is no file {path}", err=True)
         raise typer.Exit(2)
     configuration, problems = examine(path, state, os.environ)
-    secrets = unreadable(configuration, environ=os.environ) if configuration is not None else ()
+    secrets: tuple[str, ...] = ()
+    if configuration is not None:
+        secrets = unreadable(configuration, environ=os.environ)
+        secrets += ending_certificates(configuration, environ=os.environ, now=time.time_ns() // 1000)
     if as_json:
         typer.echo(json.dumps(_document(configuration, problems, secrets), indent=2))
     else:

@@ -35,7 +35,10 @@ def run(
     console: Annotated[bool, typer.Option("--console", help="Log lines for people instead of JSON.")] = False,
     log_level: Annotated[LogLevel, typer.Option(help="Leave out what matters less.")] = LogLevel.INFO,
 ) -> None:
-    """Run the gateway until it is told to end (SIGTERM, Ctrl-C); it then finishes what is under way."""
+    """Run the gateway until it is told to end (SIGTERM, Ctrl-C); it then finishes what is under way.
+
+    SIGHUP reads certificates and key sets again, which also happens by itself when their files change.
+    """
     configuration = load(path, state)
     for warning in configuration.warnings:
         typer.echo(str(warning), err=True)
@@ -63,7 +66,8 @@ async def _until_told(configuration: Configuration, telemetry: Telemetry) -> Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    async with gateway(configuration, environ=os.environ, telemetry=telemetry):
+    async with gateway(configuration, environ=os.environ, telemetry=telemetry) as running:
+        loop.add_signal_handler(signal.SIGHUP, running.renew)
         await told.wait()
 
 

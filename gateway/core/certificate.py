@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from gateway.errors import SecretError
 
 _US = 1_000_000
+_DAY_US = 86_400 * _US
+_WARNING_US = 21 * _DAY_US  # time to get another one, on weekdays, from people
+_WARNING_SHARE = 4  # of a shorter life; what lives for days is exchanged by machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,22 @@ def read_certificates(pem: bytes) -> tuple[Certificate, ...]:
 def issuer_of(chain: Sequence[Certificate]) -> Certificate | None:
     """The certificate that issued the first one, where the same file holds it."""
     return next((other for other in chain if other.subject == chain[0].issuer), None)
+
+
+def ending(chain: Sequence[Certificate], now: int) -> list[str]:
+    """A sentence for each certificate that is not valid at ``now`` (µs UTC), or will not be for much longer."""
+    return [f"{one.subject} {said}" for one in chain if (said := _end(one, now)) is not None]
+
+
+def _end(certificate: Certificate, now: int) -> str | None:
+    until = datetime.fromtimestamp(certificate.not_after // _US, UTC).strftime("%Y-%m-%d")
+    if now < certificate.not_before:
+        return "is not valid yet"
+    if now >= certificate.not_after:
+        return f"expired on {until}"
+    left, life = certificate.not_after - now, certificate.not_after - certificate.not_before
+    soon = left < min(_WARNING_US, life // _WARNING_SHARE)
+    return f"expires on {until}, in {left // _DAY_US} days" if soon else None
 
 
 def _read(certificate: x509.Certificate) -> Certificate:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.core import codec
-from gateway.edge.door import open_door
+from gateway.edge.door import Door, open_door
 from gateway.errors import JournalBroken
 from gateway.ports import CallbackHandler, CallbackReply, Clock
 
@@ -42,8 +42,8 @@ async def callback_server(
     event: Callable[..., None],
     broken: Callable[[JournalBroken], None],
     patience_s: float = _PATIENCE_S,
-) -> AsyncIterator[int]:
-    """Serve until left, and yield the port.
+) -> AsyncIterator[Door]:
+    """Serve until left.
 
     ``handler`` gets the exact bytes. An error of ours is answered 500 without details, so that the SMP sends again, and
     ``broken`` is told when the journal can no longer be trusted. A body must be there within ``patience_s``. Where
@@ -65,8 +65,8 @@ async def callback_server(
             room=room,
         )
         application.router.add_post(path, receiver.receive)
-    async with open_door(application, host, port, tls, event=event) as bound:
-        yield bound
+    async with open_door(application, host, port, tls, event=event) as door:
+        yield door
 
 
 class _Room:

@@ -1,4 +1,4 @@
-"""Private keys for signing and the SMP's public keys for verifying, read from PEM and JWKS bytes."""
+"""Private keys for signing, read from PEM bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from gateway.core import jws
-from gateway.errors import SecretError, SignatureRefused, StrictJsonError
+from gateway.errors import SecretError
 
 _KEY_TYPES: Mapping[str, type] = {
     "ES256": EllipticCurvePrivateKey,
@@ -45,22 +44,3 @@ class PemSigner:
     def sign(self, data: bytes) -> bytes:
         """The raw JWS signature (RFC 7518 section 3)."""
         return self._algorithm.sign(data, self._key)
-
-
-class JwksKeyRing:
-    """The SMP's public keys of one environment, from its JWKS document."""
-
-    def __init__(self, document: bytes, *, issuer: str) -> None:
-        """Read the keys.
-
-        Raises:
-            SecretError: the document is not a JWKS with keys that we may use.
-        """
-        try:
-            self._keys = jws.read_jwks(document, issuer, "callback")
-        except (SignatureRefused, StrictJsonError) as error:
-            raise SecretError(f"the callback keys of {issuer} are not a usable JWKS: {error}") from error
-
-    def find(self, key_id: str) -> jws.KeyRecord | None:
-        """The key of this id, or None."""
-        return self._keys.get(key_id)

@@ -49,7 +49,7 @@ class Receiver:
         """Take one callback (ports.CallbackHandler); ``at`` is when its last byte arrived."""
         account = self._accounts.get(participant)
         try:
-            header, segments, content = self._verify(account or self._anybody(), body, signature)
+            header, segments, content = await self._believe(account or self._anybody(), body, signature)
         except SignatureRefused as refused:
             if account is not None and refused.code in _GENUINE:
                 account.misdirected(refused.reason)
@@ -81,6 +81,17 @@ class Receiver:
             await asyncio.sleep(0)  # the site first: its relay starts before we log and answer
         self._tell(participant, header, judged, received)
         return _answer(account.profile.acknowledgement, judged, received)
+
+    async def _believe(
+        self, account: Account, body: bytes, signature: str | None
+    ) -> tuple[VerifiedHeader, Segments, bytes]:
+        """Verify, and once more with fresh keys when the key is not known; the keys bound what that costs."""
+        try:
+            return self._verify(account, body, signature)
+        except SignatureRefused as refused:
+            if refused.code != "unknown_key" or not await account.callback_keys.refresh():
+                raise
+        return self._verify(account, body, signature)
 
     def _verify(self, account: Account, body: bytes, signature: str | None) -> tuple[VerifiedHeader, Segments, bytes]:
         """The signature's header, the signature, and what it signs."""

@@ -27,6 +27,7 @@ from gateway.settings.resolved import (
     CallbackListener,
     Configuration,
     Contact,
+    KeysAddress,
     Listener,
     Participant,
     SiteConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "CallbackListener",
     "Configuration",
     "Contact",
+    "KeysAddress",
     "Listener",
     "Participant",
     "SiteConfig",
@@ -160,7 +162,7 @@ class _Loading:
             profile=profile,
             base_url=smp.base_url,
             ca=None if smp.ca is None else self._secret(smp.ca),
-            callback_keys=self._secret(smp.callback_keys),
+            callback_keys=self._keys(name, smp.callback_keys),
             rate_limit_per_s=smp.rate_limit,
         )
 
@@ -175,6 +177,7 @@ class _Loading:
             signing_key=self._secret(entry.signing.key),
             key_id=entry.signing.key_id,
             algorithm=entry.signing.algorithm,
+            callback_keys=self._own_keys(entry),
             contacts=_contacts(entry.contacts),
         )
 
@@ -245,6 +248,15 @@ class _Loading:
         self.files.append(str(path))
         place = Place(file=str(path), line=1, column=1)
         self.problems.append(ConfigProblem(place=place, path="", message=message))
+
+    def _own_keys(self, entry: models.ParticipantFile) -> SecretRef | KeysAddress | None:
+        where = entry.callback_keys
+        return None if where is None else self._keys(f"participant-{entry.participant}", where)
+
+    def _keys(self, owner: str, where: Reference | str) -> SecretRef | KeysAddress:
+        if isinstance(where, Reference):
+            return self._secret(where)
+        return KeysAddress(url=where, kept=self.state / "callback-keys" / f"{owner}.json")
 
     def _secret(self, reference: Reference) -> SecretRef:
         return located(reference, self.state)

@@ -32,6 +32,7 @@ from gateway.settings.quantities import (
     PointName,
     Rate,
     Text,
+    https_url,
     shown,
 )
 
@@ -68,10 +69,18 @@ def _journal(value: object) -> str:
     return value.removeprefix("sqlite:")
 
 
-def _callback_keys(value: object) -> Reference:
-    if isinstance(value, str) and value.startswith("https:"):
-        raise ValueError("fetching the SMP's keys by https is not built yet; available: file:PATH of a JWKS document")
+def _callback_keys(value: object) -> Reference | str:
+    """Read where the SMP's public keys are: an https address as text, or a reference."""
+    if isinstance(value, str) and value.startswith(("https:", "http:")):
+        return https_url(value)
     return reference(value)
+
+
+CallbackKeys = Annotated[
+    Reference | str,
+    PlainValidator(_callback_keys),
+    WithJsonSchema({"type": "string", "pattern": "^((file|env|credential):|https://).+$"}),
+]
 
 
 # ---------------------------------------------------------------- gateway.yaml
@@ -86,11 +95,9 @@ class Environment(Part):
     profile: Text = Field(description="The wire profile's file, beside gateway.yaml")
     base_url: HttpsUrl = Field(description="Where the SMP's API is; signed byte for byte, without a '/' at the end")
     ca: SecretReference | None = Field(default=None, description="The CA that the SMP's certificate must come from")
-    callback_keys: Annotated[
-        Reference,
-        PlainValidator(_callback_keys),
-        WithJsonSchema({"type": "string", "pattern": "^(file|env|credential):.+$"}),
-    ] = Field(description="The SMP's public keys (JWKS) with which its callbacks are verified")
+    callback_keys: CallbackKeys = Field(
+        description="The SMP's public keys (JWKS) with which its callbacks are verified: file:PATH, or an https address"
+    )
     rate_limit: Rate | None = Field(default=None, description="Requests to this environment, of all participants")
 
 
@@ -151,6 +158,10 @@ class ParticipantFile(Part):
     environment: Literal["live", "test"]
     login: Login
     signing: Signing
+    callback_keys: CallbackKeys | None = Field(
+        default=None,
+        description="The keys of this participant's callbacks, where they have their own",
+    )
     contacts: list[Contact] = Field(default_factory=list, description="Whom NGESO may turn to at the participant")
 
 

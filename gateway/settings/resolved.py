@@ -25,6 +25,17 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeysAddress:
+    """A JWKS that the SMP publishes at an https URL; ``kept`` is where the last good one is on disk."""
+
+    url: str
+    kept: Path
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SmpEnvironment:
     """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS."""
 
@@ -32,7 +43,7 @@ class SmpEnvironment:
     profile: Profile
     base_url: str
     ca: SecretRef | None
-    callback_keys: SecretRef
+    callback_keys: SecretRef | KeysAddress
     rate_limit_per_s: float | None
 
 
@@ -70,6 +81,7 @@ class Participant:
     signing_key: SecretRef
     key_id: str
     algorithm: str
+    callback_keys: SecretRef | KeysAddress | None = None  # None: those of the environment
     contacts: tuple[Contact, ...] = ()
 
 

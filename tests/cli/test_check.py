@@ -1,7 +1,10 @@
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 import typer
 from typer.testing import CliRunner
 
@@ -66,3 +69,15 @@ def test_json_is_one_document(folder: Folder) -> None:
     assert problem["path"] == "messages.battery.assets.0.technology"
     assert Path(problem["file"]).name == "hams-bess.yaml"
     assert isinstance(problem["line"], int)
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path) -> None:
+    """Pins that `check` tells of the listener's certificate while there is time, and still ends with 0."""
+    authority = trustme.CA()
+    soon = datetime.fromtimestamp(time.time() + 86_400, UTC)
+    (tmp_path / "pki").mkdir()
+    authority.issue_cert("127.0.0.1", not_after=soon).cert_chain_pems[0].write_to_path(tmp_path / "pki" / "host.pem")
+    code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
+    assert code == 0
+    (line,) = [line for line in output.splitlines() if "expires on" in line]
+    assert line.startswith("warning: callbacks.certificate: ")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gateway.core.certificate import Certificate, issuer_of, read_certificates
+from gateway.core.certificate import Certificate, ending, issuer_of, read_certificates
 from gateway.core.jwk import thumbprint
 from gateway.errors import SecretError
 
@@ -119,3 +120,22 @@ def test_what_is_no_certificate_is_refused_without_a_word_of_it(data: bytes) -> 
 def test_thumbprints_are_those_of_the_standards(jwk: dict[str, str], expected: str) -> None:
     """Pins the thumbprint to the published examples, whatever else the key carries."""
     assert thumbprint(jwk) == expected
+
+
+@pytest.mark.parametrize(
+    ("life_days", "left_days", "said"),
+    [
+        (365, 22, None),
+        (365, 20, "CN=host expires on 2026-12-13, in 20 days"),
+        (365, 0, "CN=host expired on 2026-11-23"),
+        (365, 365.5, "CN=host is not valid yet"),
+        (4, 2, None),
+        (4, 0.5, "CN=host expires on 2026-11-23, in 0 days"),
+    ],
+)
+def test_an_end_is_told_in_time(life_days: float, left_days: float, said: str | None) -> None:
+    """Three weeks before the end, of a short life in its last quarter; afterwards and before its beginning too."""
+    day, now = 86_400_000_000, int(BEGIN.timestamp()) * 1_000_000
+    end = now + int(left_days * day)
+    one = replace(read(), subject="CN=host", not_before=end - int(life_days * day), not_after=end)
+    assert ending([one], now) == ([] if said is None else [said])

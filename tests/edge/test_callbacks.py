@@ -63,7 +63,8 @@ class Listener:
             event=lambda name, **fields: self.events.append((name, fields)),
             broken=self.broken.append,
             patience_s=patience_s,
-        ) as self.port:
+        ) as door:
+            self.port = door.port
             yield self
 
 

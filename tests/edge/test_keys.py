@@ -1,8 +1,6 @@
-"""Signing keys and the SMP's public keys: what is accepted, and that a refusal shows nothing of the key."""
+"""Signing keys: what is accepted, and that a refusal shows nothing of the key."""
 
 from __future__ import annotations
-
-import json
 
 import jwt.algorithms
 import pytest
@@ -11,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from gateway.cli.certificates import private_pem
-from gateway.edge.keys import JwksKeyRing, PemSigner
+from gateway.edge.keys import PemSigner
 from gateway.errors import SecretError
 
 KEYS: dict[str, PrivateKeyTypes] = {
@@ -47,27 +45,3 @@ def test_a_key_that_cannot_be_read_shows_nothing_of_itself() -> None:
             PemSigner(pem, key_id="kid-1", algorithm="ES256")
         assert "kid-1" in str(caught.value)
         assert "s3cret" not in str(caught.value)
-
-
-def jwks(*changes: dict[str, object]) -> bytes:
-    members = []
-    for change in changes:
-        jwk = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
-        members.append({**jwk, "kid": "one", "alg": "ES256", "use": "sig", **change})
-    return json.dumps({"keys": members}).encode()
-
-
-def test_keys_are_found_by_their_id() -> None:
-    """The record says algorithm and issuer; an unknown id is nobody's."""
-    ring = JwksKeyRing(jwks({}, {"kid": "two"}), issuer="test")
-    found = ring.find("two")
-    assert found is not None
-    assert (found.key_id, found.algorithm, found.issuer) == ("two", "ES256", "test")
-    assert ring.find("three") is None
-
-
-@pytest.mark.parametrize("document", [b"", b"[]", b'{"keys": []}', b'{"keys": [7]}', jwks({}, {}), jwks({"d": "AAAA"})])
-def test_a_document_that_is_no_key_set_is_refused(document: bytes) -> None:
-    """Not JSON, no keys, an id twice, a private key published: SecretError at the start, not at the first callback."""
-    with pytest.raises(SecretError, match="callback keys of test"):
-        JwksKeyRing(document, issuer="test")

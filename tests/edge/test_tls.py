@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from gateway.edge.tls import client_context, server_context
+from gateway.edge.tls import ServerIdentity, client_context, server_context
 from gateway.errors import SecretError
 
 
@@ -40,3 +46,33 @@ def test_the_server_needs_a_key_that_belongs_to_its_certificate(authority: trust
     for bad in (wrong, tmp_path / "missing.key", tmp_path / "empty.key"):
         with pytest.raises(SecretError, match=bad.name):
             server_context(chain, bad)
+
+
+def test_exchanged_files_are_shown_once_they_fit_together(authority: trustme.CA, tmp_path: Path) -> None:
+    """A new pair gives a new context; half of one, or an encrypted key, is refused and the old chain stays."""
+    chain, key = tmp_path / "host.pem", tmp_path / "host.key"
+
+    def put(pair: trustme.LeafCert) -> None:
+        pair.cert_chain_pems[0].write_to_path(chain)
+        pair.private_key_pem.write_to_path(key)
+
+    first, second = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.2")
+    put(first)
+    shown: list[ssl.SSLContext] = []
+    identity = ServerIdentity(chain, key)
+    identity.shown_by(shown.append)
+    assert identity.renew() is False
+    second.cert_chain_pems[0].write_to_path(chain)
+    encrypted = load_pem_private_key(second.private_key_pem.bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+    )
+    for bad in (first.private_key_pem.bytes(), encrypted, b""):
+        key.write_bytes(bad)
+        with pytest.raises(SecretError):
+            identity.renew()
+    assert [certificate.hosts for certificate in identity.chain] == [("127.0.0.1",)]
+    assert shown == []
+    put(second)
+    assert identity.renew() is True
+    assert [certificate.hosts for certificate in identity.chain] == [("127.0.0.2",)]
+    assert shown == [identity.context]

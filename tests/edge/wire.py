@@ -30,9 +30,9 @@ class Raw:
             writer.close()
 
 
-def server_side(authority: trustme.CA) -> ssl.SSLContext:
+def server_side(authority: trustme.CA, kind: trustme.KeyType = trustme.KeyType.ECDSA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert("127.0.0.1", key_type=kind).configure_cert(context)
     return context
 
 

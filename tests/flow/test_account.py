@@ -48,8 +48,13 @@ class Key:
     def sign(self, data: bytes) -> bytes:
         return data[:0]
 
+    degraded = ()
+
     def find(self, _key_id: str) -> KeyRecord | None:
         return None
+
+    async def refresh(self) -> bool:
+        return False
 
 
 @dataclass

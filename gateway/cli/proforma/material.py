@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from gateway.core import keyset
 from gateway.core.certificate import Certificate, read_certificates
 from gateway.core.jwk import KeyRecord, PublicKey, read_jwks
 from gateway.errors import SecretError, SignatureRefused, StrictJsonError
-from gateway.settings.configuration import Configuration, Participant, SmpEnvironment
+from gateway.settings.configuration import Configuration, KeysAddress, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, SecretSource, read_secret
 
 _T = TypeVar("_T")
@@ -158,15 +159,32 @@ class _Gathering:
         return self._read(ref, self._public_record, "the public signing key", mend)
 
     def callback_keys(self) -> tuple[KeyRecord, ...]:
-        """The SMP's public keys."""
+        """The SMP's public keys, as the participant's callbacks are verified with them."""
         smp = self._environment
+        where = self.participant.callback_keys or smp.callback_keys
+        if isinstance(where, KeysAddress):
+            return self._fetched(where)
 
         def read(document: bytes) -> tuple[KeyRecord, ...]:
             return tuple(read_jwks(document, smp.name, "callback").values())
 
         member = f"{self.origin.gateway}: smp.{smp.name}.callback_keys"
-        mend = f"{member}: the key set (JWKS) that NGESO gave, at {smp.callback_keys}"
-        return self._read(smp.callback_keys, read, "the SMP's public keys for callbacks", mend) or ()
+        mend = f"{member}: the key set (JWKS) that NGESO gave, at {where}"
+        return self._read(where, read, "the SMP's public keys for callbacks", mend) or ()
+
+    def _fetched(self, where: KeysAddress) -> tuple[KeyRecord, ...]:
+        """What a running gateway fetched last."""
+        try:
+            kept = keyset.from_json(
+                where.kept.read_bytes(), address=where.url, issuer=self._environment.name, purpose="callback"
+            )
+        except (OSError, SignatureRefused, StrictJsonError):
+            self._lack(
+                f"the SMP's public keys for callbacks: not fetched from {where.url} yet",
+                "smp-gateway run fetches them when it starts, and keeps them",
+            )
+            return ()
+        return tuple(kept.current.values())
 
     @property
     def _environment(self) -> SmpEnvironment:

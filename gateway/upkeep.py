@@ -1,0 +1,115 @@
+"""The part of the composition root that builds what must be kept fresh: public keys, certificates, and their files."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.certificate import read_certificates
+from gateway.edge.jwks import DiskShelf, key_source
+from gateway.edge.tls import ServerIdentity, client_context
+from gateway.edge.watch import changes
+from gateway.flow.keyring import FetchedKeys, FiledKeys
+from gateway.flow.renewal import Renewable, Renewals
+from gateway.ports import Clock, Entropy, KeyRing
+from gateway.settings.configuration import CallbackListener, KeysAddress, SmpEnvironment
+from gateway.settings.secrets import SecretRef, SecretSource, read_secret, secret_path
+from gateway.telemetry import Telemetry
+
+
+@dataclass(slots=True, kw_only=True)
+class Upkeep:
+    """Keys that are fetched, and files that may be exchanged, while the gateway runs."""
+
+    environ: Mapping[str, str]
+    clock: Clock
+    entropy: Entropy
+    telemetry: Telemetry
+    _fetched: list[FetchedKeys] = field(default_factory=list)
+    _renewables: list[Renewable] = field(default_factory=list)
+    _files: set[Path] = field(default_factory=set)
+    _renewals: Renewals | None = None
+
+    def trust(self, smp: SmpEnvironment) -> ssl.SSLContext:
+        """Whom we believe to be the SMP.
+
+        Raises:
+            SecretError: the CA cannot be read.
+        """
+        if smp.ca is None:
+            return client_context(None)
+        authority = read_secret(smp.ca, environ=self.environ)
+        context, chain = client_context(authority), read_certificates(authority)
+        what = f"smp.{smp.name}.ca"
+        self._renewables.append(Renewable(what=what, renew=lambda: False, certificates=lambda: chain))
+        return context
+
+    async def keys(
+        self, where: SecretRef | KeysAddress, issuer: str, tls: ssl.SSLContext, stack: AsyncExitStack
+    ) -> KeyRing:
+        """The public keys of one issuer of callbacks.
+
+        Raises:
+            SecretError: the file is no set of keys; an address is asked later.
+        """
+        if isinstance(where, KeysAddress):
+            fetched = FetchedKeys(
+                await stack.enter_async_context(key_source(where.url, tls)),
+                DiskShelf(where.kept),
+                issuer=issuer,
+                clock=self.clock,
+                entropy=self.entropy,
+                event=self.telemetry.emit,
+            )
+            self._fetched.append(fetched)
+            return fetched
+        filed = FiledKeys(lambda: read_secret(where, environ=self.environ), issuer=issuer)
+        self._renewables.append(Renewable(what=f"callback keys {issuer}", renew=filed.renew))
+        if where.source is not SecretSource.ENV:
+            self._files.add(secret_path(where, environ=self.environ))
+        return filed
+
+    def identity(self, here: CallbackListener) -> ServerIdentity:
+        """The certificate that our listener shows.
+
+        Raises:
+            SecretError: it or its key cannot be used.
+        """
+        files = [secret_path(each, environ=self.environ) for each in (here.certificate, here.key)]
+        identity = ServerIdentity(*files)
+        what = "callbacks.certificate"
+        self._renewables.append(Renewable(what=what, renew=identity.renew, certificates=lambda: identity.chain))
+        self._files.update(files)
+        return identity
+
+    @property
+    def renewals(self) -> Renewals:
+        """Everything that may be exchanged, once all of it was built."""
+        if self._renewals is None:
+            self._renewals = Renewals(self._renewables, clock=self.clock, event=self.telemetry.emit)
+        return self._renewals
+
+    def hint(self) -> None:
+        """Read exchanged files again soon, whether or not their change was noticed."""
+        self.renewals.hint()
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What is old, spoilt, or ends soon, for `/readyz`."""
+        stale = [line for keys in self._fetched for line in keys.degraded]
+        return (*stale, *(self._renewals.degraded if self._renewals is not None else ()))
+
+    @property
+    def ends(self) -> Mapping[str, int]:
+        """When certificates end (µs UTC), by their member in the YAML."""
+        return self._renewals.ends if self._renewals is not None else {}
+
+    def begin(self, start: Callable[[Coroutine[object, object, None], str], None]) -> None:
+        """Start the tasks that keep everything fresh."""
+        start(self.renewals.obey(), "renewals asked for")
+        start(self.renewals.watch(changes(self._files)), "renewals noticed")
+        for keys in self._fetched:
+            start(keys.run(), "callback keys")
