@@ -31,7 +31,17 @@ from gateway.core.message import (
     Submission,
 )
 from gateway.core.point import PointSpec, Reading, Snapshot, Value
-from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
+from gateway.core.record import (
+    Appended,
+    Changed,
+    Depth,
+    Evidence,
+    MessageFilter,
+    Outgoing,
+    Received,
+    Settlement,
+    Waiting,
+)
 from gateway.core.relay import Relay
 from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event, State
@@ -302,8 +312,11 @@ class Journal(Protocol):
     async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
         """The message of this lane to send next, or None; with its submission when that fell back to ACCEPTED."""
 
+    async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
+        """The messages of this lane that may share a submission of ``limit`` rows, oldest first, the head always."""
+
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
-        """Commit SENDING for an ACCEPTED head of a lane; None when it may not be sent (any more).
+        """Commit SENDING for an ACCEPTED head of a lane and what goes with it; None when it may not be sent (any more).
 
         A submission that exists keeps its id and bytes and only gains ``outgoing.attempt``.
         """
@@ -367,7 +380,7 @@ class Journal(Protocol):
         """How many accepted messages of an environment wait to be sent."""
 
     async def expire(self, now: int) -> Sequence[Changed]:
-        """End as EXPIRED every message in ACCEPTED or WAITING whose not-after has passed."""
+        """End as EXPIRED every message in ACCEPTED or WAITING past its not-after, or what is left of it to send."""
 
     async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
         """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.

@@ -17,7 +17,7 @@ from gateway.cli import message_acts
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.cli.operations import AsJson
 from gateway.core import codec
-from gateway.core.message import Hop, Message
+from gateway.core.message import Hop, Message, Problem
 from gateway.core.printable import printable
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
@@ -39,7 +39,7 @@ def list_messages(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List messages, newest first, each with its first problem below."""
+    """List messages, newest first, each with its first problem and first warning below."""
     which = MessageFilter(participant=participant, site=site, state=state, limit=limit)
     try:
         with open_reader(_journal(path, state_folder)) as reader:
@@ -59,9 +59,10 @@ def list_messages(
         accepted = _time(message.accepted_at, "%Y-%m-%d %H:%M:%S")
         lane, transaction = str(message.lane), printable(message.transaction_id or "-")
         typer.echo(f"{accepted}  {message.id[:8]}  {lane:<38} {message.state:<10} {transaction}")
-        for problem in message.problems[:1]:
-            more = f" (and {len(message.problems) - 1} more)" if len(message.problems) > 1 else ""
-            typer.echo(f"{'':<31}{printable(str(problem))}{more}")
+        for told, found in (("", message.problems), ("warning: ", message.warnings)):
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            for problem in found[:1]:
+                typer.echo(f"{'':<31}{told}{printable(str(problem))}{more}")
 
 
 @app.command()
@@ -96,6 +97,8 @@ def _print(console: Console, story: MessageStory) -> None:
     console.print(f"content {message.content.decode()}", highlight=False, markup=False)
     for problem in message.problems:
         console.print(printable(f"  {problem.code}: {problem}"), highlight=False, markup=False)
+    for warning in message.warnings:
+        console.print(printable(f"  warning, {warning.code}: {warning}"), highlight=False, markup=False)
     for created in message.created:
         console.print(printable(f"  {created.ref} is {created.smp_id}"), highlight=False, markup=False)
     console.print(_timeline(story))
@@ -180,12 +183,20 @@ def _summary(message: Message) -> dict[str, object]:
         "rows": message.rows,
         "intakeKey": message.intake_key,
         "transactionId": message.transaction_id,
-        "problems": [
-            {"row": p.row, "ref": p.ref, "field": p.field, "code": p.code, "message": p.message}
-            for p in message.problems
-        ],
+        "problems": [_problem(problem) for problem in message.problems],
+        "warnings": [_problem(warning) for warning in message.warnings],
         "created": [{"ref": c.ref, "smpId": c.smp_id} for c in message.created],
         "hops": {hop.value: message.hops[hop] for hop in Hop if hop in message.hops},
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "row": problem.row,
+        "ref": problem.ref,
+        "field": problem.field,
+        "code": problem.code,
+        "message": problem.message,
     }
 
 

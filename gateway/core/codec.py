@@ -34,17 +34,32 @@ def encode_submission(profile: Profile, kind: Kind, submission_id: str, content:
     Raises:
         SubmissionRefused: a member that the profile does not know, or a body longer than it allows.
     """
-    names, shape = profile.members.submission, profile.shape(kind)
-    payload: object
-    if kind == ASSETS:
-        payload_name = names.assets
-        payload = [
-            _members(shape.members, row, f"assets[{index}]") for index, row in enumerate(_list(content, "assets"))
-        ]
-    else:
-        payload_name = names.unit
-        payload = _members(shape.members, content.get("unit"), "unit")
-    body = _dump_content({names.message_id: submission_id, names.action: shape.action, payload_name: payload})
+    return enclose(profile, kind, submission_id, encode_rows(profile, kind, content))
+
+
+def encode_rows(profile: Profile, kind: Kind, content: Mapping[str, object]) -> list[bytes]:
+    """Write each asset of a content, or its one unit, as the JSON object that the SMP knows.
+
+    Raises:
+        SubmissionRefused: a member that the profile does not know.
+    """
+    shape = profile.shape(kind)
+    if kind != ASSETS:
+        return [_dump_content(_members(shape.members, content.get("unit"), "unit"))]
+    rows = enumerate(_list(content, "assets"))
+    return [_dump_content(_members(shape.members, row, f"assets[{index}]")) for index, row in rows]
+
+
+def enclose(profile: Profile, kind: Kind, submission_id: str, rows: Sequence[bytes]) -> bytes:
+    """Put encoded rows into the body of a submission.
+
+    Raises:
+        SubmissionRefused: the body is longer than the SMP takes.
+    """
+    names, joined = profile.members.submission, b",".join(rows)
+    name, payload = (names.assets, b"[" + joined + b"]") if kind == ASSETS else (names.unit, joined)
+    action = profile.shape(kind).action
+    body = dumps({names.message_id: submission_id, names.action: action, name: orjson.Fragment(payload)})
     if len(body) > profile.request_content_bytes:
         raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.request_content_bytes}")
     return body

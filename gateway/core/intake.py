@@ -13,6 +13,7 @@ from gateway.core.point import Snapshot
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import State
+from gateway.core.validation import Checked
 
 # The reserved message name under which a request is kept that no message of the site can be made of.
 UNBOUND = "unbound"
@@ -75,9 +76,12 @@ def draft(
 ) -> tuple[Draft, Mapping[str, object]]:
     """Make the message that ``spec`` describes, and its content; with problems it is a refused one."""
     composed = compose(spec, snapshot, document)
-    problems = composed.problems or validation.check(spec.kind, composed.content, profile).problems
+    checked = Checked(problems=composed.problems)
+    if not composed.problems:
+        checked = validation.check(spec.kind, composed.content, profile)
     content = codec.dumps(dict(composed.content))
-    made = _draft(intake, spec.kind, content, _rows(composed.content), tuple(problems))
+    made = _draft(intake, spec.kind, content, _rows(composed.content), checked.problems)
+    made = replace(made, warnings=checked.warnings, salvage=spec.salvage)
     if spec.not_after_us is not None:
         made = replace(made, not_after=intake.at + spec.not_after_us)
     return made, composed.content

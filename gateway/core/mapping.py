@@ -85,6 +85,7 @@ class MessageSpec:
     """One message that a site can ask for; ``template`` comes from :func:`compile_template`.
 
     ``not_after_us`` is how long after its acceptance the message may still be sent, in µs; None is without limit.
+    ``salvage``: where the SMP refuses the whole for some rows' sake, the others go again without them.
     """
 
     name: str
@@ -92,6 +93,7 @@ class MessageSpec:
     trigger: Trigger
     template: Mapping[str, object]
     not_after_us: int | None = None
+    salvage: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,8 +105,9 @@ class Draft:
     """A message about to be committed; with problems it is committed as REFUSED.
 
     ``content`` is canonical JSON in our own member names, ``raw`` the input as it came, both kept as evidence.
-    ``rules`` are the relays as they stood at acceptance. ``position`` moves the mailbox in the same commit, and
-    ``reference`` the change trigger's reference value: (point, value as text, counter).
+    ``rules`` are the relays as they stood at acceptance; ``salvage`` asks that rows which were refused for others' sake
+    go again without those. ``warnings`` accompany it, and refuse nothing. ``position`` moves the mailbox in the same
+    commit, and ``reference`` the change trigger's reference value: (point, value as text, counter).
     """
 
     id: str
@@ -120,6 +121,8 @@ class Draft:
     revision: str
     accepted_at: int
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    salvage: bool = False
     not_after: int | None = None
     mailbox: str | None = None
     position: MailboxPosition | None = None
@@ -150,6 +153,7 @@ class Message:
     updated_at: int
     not_after: int | None = None
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     created: tuple[Created, ...] = ()
     transaction_id: str | None = None
     hops: Hops = field(default_factory=dict)
@@ -167,7 +171,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One signed payload for the SMP: its own id, which is the wire's ``messageId``, and its exact bytes."""
+    """One signed payload for the SMP: its own id, which is the wire's ``messageId``, and its exact bytes.
+
+    ``message_id`` is the first message that it carries.
+    """
 
     id: str
     message_id: str

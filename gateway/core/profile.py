@@ -85,12 +85,16 @@ class Shape(Part):
 
 
 class Limits(Part):
-    """Sizes in bytes per direction, counts, and the longest transaction id in characters."""
+    """Sizes in bytes per direction, counts, and the longest transaction id in characters.
+
+    ``assets_per_message`` is ours, and protects memory: what is more than ``assets_per_submission`` becomes several.
+    """
 
     request_bytes: int = Field(gt=0)
     response_bytes: int = Field(gt=0)
     callback_bytes: int = Field(gt=0)
     assets_per_submission: int = Field(gt=0)
+    assets_per_message: int = Field(default=10_000, gt=0)
     units_per_submission: Literal[1]
     aligned_assets_per_unit: int = Field(gt=0)
     transaction_id_length: int = Field(gt=0, le=1000)
@@ -226,6 +230,7 @@ class Profile(Part):
     timings: Timings
     capabilities: Capabilities
     atomic_batches: bool
+    merges: tuple[Kind, ...] = ()  # kinds of which several messages may share a submission
     pipeline: Literal["after_submit", "after_verdict"]
     gsp_mismatch: Literal["warning", "error"]
 

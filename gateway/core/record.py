@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.core.message import Attempt, Hops, Lane, Problem, Submission
+from gateway.core.message import Attempt, Hops, Kind, Lane, Problem, Submission
 from gateway.core.transaction import Event, State
 
 
@@ -28,12 +28,39 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """Consecutive rows of a message that a submission carries; without an id, of the message it is committed with.
+
+    ``names`` are the rows' names; they are needed where a submission carries several messages.
+    """
+
+    rows: range
+    message_id: str | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A submission that could go out with a message: its id, bytes and first attempt."""
+    """A submission that could go out: its id, bytes and first attempt, and whose rows it carries, in their order.
+
+    Without portions it carries every row that its message still has to send.
+    """
 
     id: str
     body: bytes
     attempt: Attempt
+    portions: tuple[Portion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A message of a lane with rows that could be sent now; ``alone`` when it must not be merged with others."""
+
+    message_id: str
+    kind: Kind
+    content: bytes
+    rows: tuple[range, ...]
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +87,8 @@ class Changed:
     """A message after a commit that may have moved it; ``relays`` names the connections that now have something due.
 
     ``moved`` is False when the commit only added evidence, and ``before`` is where the message was. ``applied_orphan``
-    is True when a callback that had come early was matched and decided the state.
+    is True when a callback that had come early was matched and decided the state. ``others`` are further messages of
+    the same submission: what is told of one must be told of each of :attr:`all`.
     """
 
     message_id: str
@@ -70,6 +98,20 @@ class Changed:
     moved: bool = True
     relays: frozenset[str] = frozenset()
     applied_orphan: bool = False
+    others: tuple[Changed, ...] = ()
+
+    @property
+    def all(self) -> tuple[Changed, ...]:
+        """This message and the others, each by itself."""
+        return (self, *self.others)
+
+    def after(self, earlier: Changed) -> Changed:
+        """The same, with what an earlier step of the same commit has made due."""
+        due = {each.message_id: each.relays for each in earlier.all}
+        first, *others = (
+            replace(each, relays=each.relays | due.get(each.message_id, frozenset())) for each in self.all
+        )
+        return replace(first, others=tuple(others))
 
 
 class Disposition(StrEnum):

@@ -7,7 +7,10 @@ Rules
   restarted" is not a transition.
 * The first terminal state stands; whatever contradicts it later is a conflict for people, never a transition.
 * Message and submission share these words. A message with one submission has that submission's state; with several,
-  :func:`combine` says which.
+  or with rows that are in none, :func:`combine` says which. Rows in no submission have a state of their own, so that a
+  message which was half sent when its not-after passed ends PARTIAL, or FAILED where nothing of it was made.
+* A submission that was refused for the sake of other rows made nothing: RELEASED takes the rest of it back to ACCEPTED,
+  to be sent again as another submission (core/division.py).
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class Event(StrEnum):
     NOT_PROCESSED = "not_processed"
     UNCLEAR = "unclear"
     RESTARTED = "restarted"
+    RELEASED = "released"
     FOUND_PENDING = "found_pending"
     RESENT = "resent"
     SUCCESS = "success"
@@ -81,6 +85,9 @@ def _verdicts(state: State) -> dict[tuple[State, Event], State]:
         (state, Event.FAILURE): State.FAILED,
     }
 
+
+# Where the rows of a submission can be that ends for the sake of others.
+_CARRIED = (State.ACCEPTED, State.SENDING, State.IN_DOUBT, State.AWAITING, State.ESCALATED)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.RECEIVED, Event.INVALID): State.REFUSED,
@@ -110,6 +117,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.ESCALATED, Event.OPERATOR_COMPLETED): State.COMPLETED,
     (State.ESCALATED, Event.OPERATOR_FAILED): State.FAILED,
     **_verdicts(State.ESCALATED),  # a late callback wins
+    # rows of a submission that ended for other rows' sake: refused by the SMP, or expired before it was sent again
+    **{(state, Event.RELEASED): State.ACCEPTED for state in _CARRIED},
     # any local step failing the same way three times
     (State.ACCEPTED, Event.POISON): State.PARKED,
     (State.PARKED, Event.OPERATOR_ACCEPTED): State.ACCEPTED,

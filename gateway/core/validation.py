@@ -65,12 +65,12 @@ def check(kind: Kind, content: Mapping[str, object], profile: Profile) -> Checke
 
 
 def _check_assets(notes: _Notes, assets: object, profile: Profile) -> None:
-    limit = profile.limits.assets_per_submission
+    limit = profile.limits.assets_per_message
     if not _is_list(assets) or not assets:
         notes.problem("assets", "required", "at least one asset is needed")
         return
     if len(assets) > limit:
-        notes.problem("assets", "too_many", f"{len(assets)} assets, the SMP takes at most {limit} in one message")
+        notes.problem("assets", "too_many", f"{len(assets)} assets, a message takes at most {limit}")
         return
     first: dict[str, int] = {}
     for row, asset in enumerate(assets):

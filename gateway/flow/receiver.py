@@ -128,15 +128,12 @@ class Receiver:
         if received.disposition is Disposition.QUARANTINED:
             for state in (State.IN_DOUBT, State.AWAITING):
                 self._signals.overdue(participant, state).set()
-        if received.changed is not None and received.changed.moved:
-            lane = received.changed.lane
-            self._telemetry.emit(
-                "message_moved",
-                site=lane.site,
-                message=lane.message,
-                state=received.changed.state,
-                id=received.changed.message_id,
-            )
+        for changed in received.changed.all if received.changed is not None else ():
+            if changed.moved:
+                lane = changed.lane
+                self._telemetry.emit(
+                    "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
+                )
 
 
 def _answer(names: Acknowledgement, judged: Judged, received: Received) -> CallbackReply:

@@ -168,9 +168,10 @@ class Reconciler:
             self._sender.dispatch(again, permit)
 
     def _tell(self, changed: Changed) -> None:
-        if changed.moved:
-            lane = changed.lane
-            self._telemetry.emit(
-                "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
-            )
+        for each in changed.all:
+            if each.moved:
+                lane = each.lane
+                self._telemetry.emit(
+                    "message_moved", site=lane.site, message=lane.message, state=each.state, id=each.message_id
+                )
         self._signals.changed(changed)

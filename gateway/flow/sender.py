@@ -17,8 +17,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from gateway.core import answer, codec, strict_json
+from gateway.core import answer, batch, codec
 from gateway.core.answer import Meaning
+from gateway.core.batch import Batch
 from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import doubt_pause, poll_pause
 from gateway.core.record import Appended, Changed, Outgoing, Settlement
@@ -78,15 +79,18 @@ class Sender:
         return self._spawn is not None and account is not None and account.can_send(kind)
 
     def outgoing(self, participant: str, kind: Kind, content: Mapping[str, object], number: int = 1) -> Outgoing:
-        """Prepare a submission: its own id, its exact bytes, its first attempt.
+        """Prepare a new message's first submission: its own id, its exact bytes, its first attempt.
 
         Raises:
             SubmissionRefused: the wire profile cannot express it.
         """
         account = self._accounts[participant]
+        return self._outgoing(account, kind, batch.first_of(account.profile, kind, content), number)
+
+    def _outgoing(self, account: Account, kind: Kind, rows: Batch, number: int = 1) -> Outgoing:
         submission_id = self._entropy.uuid()
-        body = codec.encode_submission(account.profile, kind, submission_id, content)
-        return Outgoing(id=submission_id, body=body, attempt=account.attempt(number))
+        body = codec.enclose(account.profile, kind, submission_id, rows.rows)
+        return Outgoing(id=submission_id, body=body, attempt=account.attempt(number), portions=rows.portions)
 
     async def append(self, draft: Draft, outgoing: Outgoing | None) -> Appended:
         """Commit a message and send it at once when its lane is free.
@@ -139,10 +143,10 @@ class Sender:
         return account is not None and account.identity.environment == lane.environment
 
     def _moved(self, changed: Changed) -> None:
-        """See to the lane of a message that moved, unless that had stopped blocking it before."""
+        """See to the lane of a message that moved, unless that stopped blocking it before and has no rows left."""
         account = self._accounts.get(changed.lane.participant)
         waits = account is not None and account.profile.pipeline == "after_verdict"
-        if changed.before is not State.AWAITING or waits:
+        if changed.state is State.ACCEPTED or changed.before is not State.AWAITING or waits:
             self.wake(changed.lane)
 
     async def _work(self, lane: Lane) -> None:
@@ -181,7 +185,7 @@ class Sender:
             return None
         message, earlier = found
         try:
-            outgoing = self._prepare(lane, account, message, earlier)
+            outgoing = await self._prepare(lane, account, message, earlier)
         except (SubmissionRefused, StrictJsonError) as error:  # the profile was changed since the acceptance
             self._telemetry.emit(
                 "submission_failed",
@@ -191,15 +195,22 @@ class Sender:
                 reason=str(error),
             )
             return None
-        return await self._journal.take(message.id, outgoing)
+        return None if outgoing is None else await self._journal.take(message.id, outgoing)
 
-    def _prepare(self, lane: Lane, account: Account, message: Message, earlier: Submission | None) -> Outgoing:
+    async def _prepare(
+        self, lane: Lane, account: Account, message: Message, earlier: Submission | None
+    ) -> Outgoing | None:
+        """What goes next in a lane: what fell back, else whatever has queued up, as far as it may go together.
+
+        None when the message has ended meanwhile.
+        """
         if earlier is not None:
             return Outgoing(id=earlier.id, body=earlier.body, attempt=account.attempt(earlier.attempt.number + 1))
-        content = strict_json.loads(message.content, limit=account.profile.limits.request_bytes)
-        if not isinstance(content, dict):
-            raise TypeError(f"message {message.id} holds no object")
-        return self.outgoing(lane.participant, message.kind, content)
+        merges = message.kind in account.profile.merges
+        waiting = await self._journal.waiting(lane, account.profile.limits.assets_per_submission if merges else 1)
+        if not waiting or waiting[0].message_id != message.id:
+            return None
+        return self._outgoing(account, message.kind, batch.gather(account.profile, waiting))
 
     async def _carry(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""
@@ -301,8 +312,9 @@ class Sender:
                 submission=submission.id,
                 reason=result.note or reply.failure,
             )
-        if changed.state is not State.ACCEPTED:  # that it may go again is no news, why it did not was told above
-            self._telemetry.emit(
-                "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
-            )
+        for each in changed.all:
+            if each.state is not State.ACCEPTED:  # that it may go again is no news, why it did not was told above
+                self._telemetry.emit(
+                    "message_moved", site=lane.site, message=lane.message, state=each.state, id=each.message_id
+                )
         self._signals.changed(changed)

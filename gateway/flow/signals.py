@@ -30,11 +30,16 @@ class Signals:
         self._lane_listeners.append(listener)
 
     def changed(self, changed: Changed) -> None:
-        """Spread the news of one commit."""
+        """Spread the news of one commit, of every message that it moved."""
+        for each in changed.all:
+            self._spread(each)
+
+    def _spread(self, changed: Changed) -> None:
         for connection in changed.relays:
             self.relay(changed.lane.site, connection).set()
         if changed.state is State.IN_DOUBT:
             self.overdue(changed.lane.participant, changed.state).set()
-        if changed.moved and changed.state not in BLOCKING:
+        # a message that was ACCEPTED and still is has rows left, and one of its submissions may have freed the lane
+        if changed.state is State.ACCEPTED or (changed.moved and changed.state not in BLOCKING):
             for listener in self._lane_listeners:
                 listener(changed)

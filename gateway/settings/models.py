@@ -280,12 +280,12 @@ class Message(Part):
     unbuilt: ClassVar[Mapping[str, str]] = {
         "aligned": "aligned belongs to kind: unit, which is not built yet",
         "unit": "kind: unit is not built yet; available: assets",
-        "salvage": "salvage is not built yet",
         "dedupe": "dedupe belongs to the trigger: when: {message: CONNECTION, dedupe: {window: 10m}}",
     }
     kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": ["assets"]})]
     when: When
     not_after: Duration | None = Field(default=None, description="How long after its acceptance it may still be sent")
+    salvage: bool = Field(default=False, description="Send the good rows again where the SMP refused all for some")
     assets: list[dict[str, object]] = Field(
         min_length=1,
         description="The wire profile's asset members; each value a constant, {point: NAME}, or {path: JMESPATH} into "

@@ -192,6 +192,7 @@ def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
         trigger=trigger,
         template=compile_template({"assets": message.assets}),
         not_after_us=message.not_after,
+        salvage=message.salvage,
     )
     parts.messages[name] = spec
     if profile is not None:

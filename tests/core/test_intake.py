@@ -99,3 +99,17 @@ def test_a_mailbox_answers_awaiting_only_where_asked(*, progress: bool) -> None:
     assert rule.on >= MAILBOX_STATES
     assert (State.AWAITING in rule.on) is progress
     assert (rule.connection, rule.mailbox, rule.sequence) == ("plc", "box", 7)
+
+
+def test_warnings_and_salvage_go_with_the_draft(profile: Profile) -> None:
+    """A foreign distributor is a warning kept apart: nothing is refused for it, and nothing of it is in the content."""
+    foreign = [{"type": "MPAN", "id": "1100000000114", "direction": "Import"}]
+    assets = SPEC.template["assets"]
+    assert isinstance(assets, list)
+    spec = replace(SPEC, template={"assets": [{**assets[0], "meterPoints": foreign}]}, salvage=True)
+    made, _ = draft(INTAKE, spec, {"limit": reading(Decimal(1))}, profile)
+    assert (made.problems, made.salvage) == ((), True)
+    assert [(w.row, w.field, w.code) for w in made.warnings] == [(0, "meterPoints[0].id", "gsp_mismatch")]
+    assert b"gsp_mismatch" not in made.content
+    plain, _ = draft(INTAKE, SPEC, {"limit": reading(Decimal(1))}, profile)
+    assert (plain.warnings, plain.salvage) == ((), False)

@@ -22,6 +22,11 @@ awaiting:   success>completed  partial_success>partial  failure>failed  verdict_
 escalated:  operator_resent>sending  operator_completed>completed  operator_failed>failed  found_pending>awaiting
 escalated:  success>completed  partial_success>partial  failure>failed
 parked:     operator_accepted>accepted  operator_refused>refused
+accepted:   released>accepted
+sending:    released>accepted
+in_doubt:   released>accepted
+awaiting:   released>accepted
+escalated:  released>accepted
 """
 ALLOWED = {
     (State(line.split(":")[0]), Event(step.split(">")[0])): State(step.split(">")[1])
@@ -72,6 +77,12 @@ def test_every_state_and_event_is_used() -> None:
         ("awaiting in_doubt", "in_doubt"),
         ("in_doubt escalated", "escalated"),
         ("sending accepted", "sending"),
+        ("awaiting accepted", "accepted"),
+        ("awaiting expired", "awaiting"),
+        ("completed expired", "partial"),
+        ("failed expired", "failed"),
+        ("rejected expired", "failed"),
+        ("expired expired", "expired"),
     ],
 )
 def test_combine(parts: str, whole: str) -> None:

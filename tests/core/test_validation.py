@@ -136,9 +136,11 @@ def test_unit_problems(profile: Profile, changes: dict[str, Any], field: str, co
 
 
 def test_limits_are_inclusive(profile: Profile) -> None:
-    """100 characters, 1000 assets and 1000 aligned assets are legal; one asset more is not."""
-    rows = [ASSET_ROW | {"assetName": f"{n:0100}"} for n in range(1001)]
-    assert validation.check(ASSETS, {"assets": rows[:1000]}, profile).problems == ()
+    """100 characters, 1000 aligned assets and the profile's assets per message are legal; one asset more is not."""
+    limit = profile.limits.assets_per_message
+    assert limit > profile.limits.assets_per_submission
+    rows = [ASSET_ROW | {"assetName": f"{n:0100}"} for n in range(limit + 1)]
+    assert validation.check(ASSETS, {"assets": rows[:limit]}, profile).problems == ()
     assert [p.code for p in validation.check(ASSETS, {"assets": rows}, profile).problems] == ["too_many"]
     assert found(UNIT, UNIT_ROW | {"alignedAssets": [str(n) for n in range(1000)]}, profile) == []
 

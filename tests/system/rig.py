@@ -188,17 +188,23 @@ async def world(
     *,
     timings: Mapping[str, str] | None = None,
     profile: Callable[[str], str] = lambda text: text,
+    sites: Callable[[str], str] = lambda text: text,
     live: Sequence[str] = (),
     processing_delay_s: float = 0.0,
     token_life_s: int = 1800,
     smp_up: bool = True,
 ) -> AsyncIterator[World]:
-    """Start the SMP with its front, and the plants. ``timings`` replace the profile's; ``live`` moves participants."""
+    """Start the SMP with its front, and the plants. ``timings`` replace the profile's; ``live`` moves participants.
+
+    ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML.
+    """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)
     state.mkdir()
     path = config / "profiles" / "smp-v1.yaml"
     path.write_text(profile(_timed(path.read_text("utf-8"), timings or {})), "utf-8")
+    for path in (config / "sites").glob("*.yaml"):
+        path.write_text(sites(path.read_text("utf-8")), "utf-8")
     for participant in live:
         path = config / "participants" / f"{participant}.yaml"
         path.write_text(path.read_text("utf-8").replace("environment: test", "environment: live"), "utf-8")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.core.division import Part
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
-from gateway.core.record import Appended, Outgoing
+from gateway.core.record import Appended, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
 from gateway.edge.journal import moving, rows
@@ -29,7 +30,7 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     state = advance(State.RECEIVED, event)
     free = state is State.ACCEPTED and outgoing is not None and is_free(commit, draft.lane, after_verdict=after_verdict)
     stored = advance(state, Event.TAKEN) if free else state
-    _store_message(commit, draft, stored)
+    _store_message(commit, draft, stored, rest=state)
     moving.audit(commit, draft.lane, draft.id, event, step=(State.RECEIVED, state))
     if draft.mailbox is not None and draft.position is not None:
         set_position(commit, draft.lane.site, draft.mailbox, draft.position)
@@ -40,7 +41,8 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     relays = moving.make_relays(commit, draft.lane, draft.id, draft.rules, state)
     submission = None
     if free and outgoing is not None:
-        submission = open_submission(commit, blank_submission(draft, outgoing), draft.rows)
+        whole = (Portion(rows=range(draft.rows)),)
+        submission = open_submission(commit, blank_submission(draft, outgoing), outgoing.portions or whole)
         moving.audit(commit, draft.lane, draft.id, Event.TAKEN, step=(state, stored), submission_id=submission.id)
     return Appended(message_id=draft.id, state=stored, submission=submission, relays=bool(relays))
 
@@ -73,11 +75,11 @@ def _tell_again(commit: Commit, draft: Draft, replies: Sequence[RelayRule], stat
 def is_free(commit: Commit, lane: Lane, *, after_verdict: bool) -> bool:
     """Whether a new message of this lane could be sent at once: nothing blocks it and nothing is before it."""
     return commit.one("lane_busy", lane=str(lane)) is None and not (
-        after_verdict and commit.one("lane_awaiting", lane=str(lane)) is not None
+        after_verdict and commit.one("lane_awaiting", lane=str(lane), participant=lane.participant) is not None
     )
 
 
-def _store_message(commit: Commit, draft: Draft, state: State) -> None:
+def _store_message(commit: Commit, draft: Draft, state: State, *, rest: State) -> None:
     lane = draft.lane
     commit.run(
         "insert_message",
@@ -93,17 +95,20 @@ def _store_message(commit: Commit, draft: Draft, state: State) -> None:
         content=draft.content,
         row_count=draft.rows,
         state=state,
+        rest=rest,
         problems=rows.dump_problems(draft.problems),
+        warnings=rows.dump_problems(draft.warnings),
         created=rows.dump_created(()),
         rules=rows.dump_rules(draft.rules),
+        salvage=int(draft.salvage),
         revision=draft.revision,
         not_after=draft.not_after,
         accepted_at=draft.accepted_at,
     )
 
 
-def open_submission(commit: Commit, blank: Submission, row_count: int) -> Submission:
-    """Store a submission in SENDING that carries all rows of one message; its first attempt is number 1."""
+def open_submission(commit: Commit, blank: Submission, portions: Sequence[Portion]) -> Submission:
+    """Store a submission in SENDING with its portions; its first attempt is number 1. Its messages move beside this."""
     submission = replace(blank, attempt=replace(blank.attempt, number=1))
     lane = submission.lane
     commit.run(
@@ -116,20 +121,18 @@ def open_submission(commit: Commit, blank: Submission, row_count: int) -> Submis
         body=submission.body,
         state=submission.state,
     )
-    commit.run(
-        "insert_part",
-        submission_id=submission.id,
-        message_id=submission.message_id,
-        first_row=0,
-        row_count=row_count,
-        first_in_submission=0,
-    )
+    offset = 0
+    for portion in portions:
+        ident = portion.message_id or submission.message_id
+        part = Part(message_id=ident, rows=portion.rows, offset=offset, names=portion.names)
+        moving.insert_part(commit, submission.id, part)
+        offset += len(portion.rows)
     store_attempt(commit, submission.id, submission.attempt)
     return submission
 
 
 def blank_submission(of: Draft | Message, outgoing: Outgoing) -> Submission:
-    """The submission of a whole message, not stored yet."""
+    """The submission that goes out with this message first, not stored yet."""
     return Submission(
         id=outgoing.id,
         message_id=of.id,

@@ -21,7 +21,7 @@ def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:
     """Whether a message of this lane keeps the next one from being sent."""
     if reading.one("lane_blocking", lane=str(lane)) is not None:
         return True
-    return after_verdict and reading.one("lane_awaiting", lane=str(lane)) is not None
+    return after_verdict and reading.one("lane_awaiting", lane=str(lane), participant=lane.participant) is not None
 
 
 def overdue(reading: Reading, whose: Mapping[str, str | int], limit: int) -> tuple[Sequence[Submission], int | None]:

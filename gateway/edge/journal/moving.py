@@ -10,20 +10,24 @@ What must always hold
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gateway.core import division
+from gateway.core.division import Fate, Part
 from gateway.core.mailbox import next_result_seq
 from gateway.core.message import Created, Hop, Hops, Lane, Problem, Submission
 from gateway.core.record import Changed
 from gateway.core.relay import RelayRule, due
 from gateway.core.transaction import TERMINAL, Event, State, advance, combine
 from gateway.edge.journal import rows
-from gateway.edge.journal.rows import Part
+from gateway.edge.journal.rows import Standing
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
 
 GATEWAY = "gateway"  # the actor of everything that no person did
 SMP = "smp"
+# With these the SMP made nothing of a submission, on account of what its problems say.
+_REFUSALS = frozenset({Event.DECLINED, Event.FAILURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,16 @@ class Cause:
     hops: Hops = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One step of a submission: where it leads, why, and whose rows it takes along."""
+
+    submission: Submission
+    after: State
+    cause: Cause
+    parts: Sequence[Part]
+
+
 def find(reading: Reading, submission_id: str) -> Submission:
     """One submission.
 
@@ -52,96 +66,229 @@ def find(reading: Reading, submission_id: str) -> Submission:
     return rows.submission(row)
 
 
-def move_submission(commit: Commit, submission: Submission, cause: Cause) -> Changed:
-    """Move a submission and every message it carries; the answer tells of the first one.
+def move_submission(commit: Commit, submission: Submission, cause: Cause, *, only: str | None = None) -> Changed:
+    """Move a submission and every message it carries.
+
+    The SMP's refusal spares rows that it does not concern, and an end that is ``only`` one message's spares the others:
+    they are back in ACCEPTED then (core/division.py).
 
     Raises:
         TransitionRefused: the table knows no such step.
     """
     after = advance(submission.state, cause.event)
+    transaction_id = submission.transaction_id or cause.transaction_id
     commit.must(
-        "move_submission",
-        id=submission.id,
-        state=after,
-        due_at=cause.due_at,
-        transaction_id=cause.transaction_id,
+        "move_submission", id=submission.id, state=after, due_at=cause.due_at, transaction_id=cause.transaction_id
     )
-    moved = [_move_part(commit, rows.part(row), submission, after, cause) for row in parts_of(commit, submission.id)]
-    return moved[0]
+    parts = parts_of(commit, submission.id)
+    messages = {part.message_id: _standing(commit, part.message_id) for part in parts}
+    located = replace(cause, transaction_id=transaction_id, problems=division.located(cause.problems, parts))
+    fates = _fates(parts, messages, located, only)
+    step = _Step(submission=submission, after=after, cause=located, parts=parts)
+    moved = [_move_part(commit, message, step, fates.get(message.id, ())) for message in messages.values()]
+    return replace(moved[0], others=tuple(moved[1:]))
 
 
-def parts_of(commit: Commit, submission_id: str) -> Sequence[tuple[object, ...]]:
-    """The rows of a submission's messages, oldest message first; there is always one."""
-    return commit.all("parts_of_submission", submission_id=submission_id)
+def parts_of(reading: Reading, submission_id: str) -> Sequence[Part]:
+    """The parts of a submission in the order of its rows; there is always one."""
+    return [rows.part(row) for row in reading.all("parts_of_submission", submission_id=submission_id)]
 
 
-def _move_part(commit: Commit, part: Part, submission: Submission, after: State, cause: Cause) -> Changed:
-    states = [State(row[0]) for row in commit.all("part_states", message_id=part.message_id)]
+def _fates(
+    parts: Sequence[Part], messages: Mapping[str, Standing], cause: Cause, only: str | None
+) -> Mapping[str, Sequence[Part]]:
+    """The parts, by message, whose rows fare otherwise than the submission."""
+    if only is not None:
+        return {ident: division.released(parts, ident, Fate.AGAIN) for ident in messages if ident != only}
+    if cause.event in _REFUSALS:
+        return division.refused(parts, cause.problems, {each.id: each.salvage for each in messages.values()})
+    if cause.event is Event.PARTIAL_SUCCESS and len(messages) > 1:
+        return division.partly(parts, cause.created, messages)
+    return {}
+
+
+def _store_fates(commit: Commit, submission_id: str, parts: Sequence[Part]) -> None:
+    if parts:
+        commit.run("delete_parts", submission_id=submission_id, message_id=parts[0].message_id)
+    for part in parts:
+        insert_part(commit, submission_id, part)
+
+
+def insert_part(commit: Commit, submission_id: str, part: Part) -> None:
+    """Store which rows of a message a submission carries, and where."""
+    commit.run(
+        "insert_part",
+        submission_id=submission_id,
+        message_id=part.message_id,
+        first_row=part.rows.start,
+        row_count=len(part.rows),
+        first_in_submission=part.offset,
+        names=rows.dump_names(part.names),
+        fate=part.fate,
+    )
+
+
+def _move_part(commit: Commit, message: Standing, step: _Step, fates: Sequence[Part]) -> Changed:
+    """Move one message with its submission; rows that were spared are a step of their own."""
+    _store_fates(commit, step.submission.id, fates)
+    before, cause = step.submission.state, step.cause
+    spared = any(part.fate is not None and part.fate.released for part in fates)
+    ended = not spared or any(part.fate is None for part in fates)
+    if ended:
+        end = step.after if spared or not fates else division.state_of(fates[0], step.after)
+        _audit_step(commit, message, step, cause, end)
+    if spared:
+        release = replace(cause, event=Event.RELEASED, detail=f"{cause.event} for other rows' sake: they go again")
+        _audit_step(commit, message, step, release, advance(before, release.event))
+    if ended and step.after in TERMINAL:
+        own = [part for part in step.parts if part.message_id == message.id]
+        size = sum(len(part.rows) for part in step.parts)
+        problems = division.own_problems(cause.problems, own, size=size)
+        created = division.own_created(cause.created, own, merged=len(own) < len(step.parts))
+        message = replace(message, problems=(*message.problems, *problems), created=(*message.created, *created))
+    return _enter(commit, message, cause)
+
+
+def _audit_step(commit: Commit, message: Standing, step: _Step, cause: Cause, after: State) -> None:
     audit(
         commit,
-        part.lane,
-        part.message_id,
+        message.lane,
+        message.id,
         cause.event,
-        step=(submission.state, after),
-        submission_id=submission.id,
+        step=(step.submission.state, after),
+        submission_id=step.submission.id,
         actor=cause.actor,
         detail=cause.detail,
     )
-    return _enter(commit, part, combine(states), cause, ended=after in TERMINAL)
 
 
 def move_message(commit: Commit, message_id: str, cause: Cause) -> Changed:
-    """Move a message that has no submission.
+    """Move the rows of a message that no submission carries: all of them, where it was not sent yet.
 
     Raises:
         TransitionRefused: the table knows no such step.
     """
-    (row,) = commit.all("message_to_move", id=message_id)
-    part = rows.part(row)
-    after = advance(part.state, cause.event)
+    message = _standing(commit, message_id)
+    after = advance(message.rest, cause.event)
     audit(
         commit,
-        part.lane,
+        message.lane,
         message_id,
         cause.event,
-        step=(part.state, after),
+        step=(message.rest, after),
         actor=cause.actor,
         detail=cause.detail,
     )
-    return _enter(commit, part, after, cause, ended=after in TERMINAL)
+    ended = cause.problems if after in TERMINAL else ()
+    return _enter(commit, replace(message, rest=after, problems=(*message.problems, *ended)), cause)
 
 
-def _enter(commit: Commit, part: Part, state: State, cause: Cause, *, ended: bool) -> Changed:
+def move_unsent(commit: Commit, message_id: str, cause: Cause) -> Changed | None:
+    """Move what the SMP has nothing of: submissions that fell back, without others' rows, and rows in none.
+
+    None when the SMP may have all of it.
+    """
+    rest = unsent(commit, message_id)
+    first = replace(cause, problems=()) if rest else cause  # its problems are told once
+    moved = [
+        move_submission(commit, rows.submission(row), first, only=message_id)
+        for row in commit.all("fallen_back", message_id=message_id)
+    ]
+    changed = [own for each in moved for own in each.all if own.message_id == message_id]
+    others = [other for each in moved for other in each.all if other.message_id != message_id]
+    if rest:
+        changed.append(move_message(commit, message_id, cause))
+    if not changed:
+        return None
+    relays = frozenset(connection for each in changed for connection in each.relays)
+    return replace(changed[-1], before=changed[0].before, relays=relays, others=tuple(others))
+
+
+def unsent(reading: Reading, message_id: str) -> tuple[range, ...]:
+    """The rows of a message that no submission carries, or that go again."""
+    message = _standing(reading, message_id)
+    return division.unsent(message.rows, parts_of_message(reading, message_id))
+
+
+def left_over(reading: Reading, message_id: str) -> Sequence[range]:
+    """The unsent rows of a message of which other rows were sent; none when the SMP has nothing of it."""
+    message = _standing(reading, message_id)
+    parts = [part for part, state in _standing_parts(reading, message_id) if state is not State.ACCEPTED]
+    return division.unsent(message.rows, parts) if parts else ()
+
+
+def parts_of_message(reading: Reading, message_id: str) -> Sequence[Part]:
+    """Which rows of a message stand in submissions, or did."""
+    return [rows.part(row) for row in reading.all("parts_of_message", message_id=message_id)]
+
+
+def _standing(reading: Reading, message_id: str) -> Standing:
+    (row,) = reading.all("message_to_move", id=message_id)
+    return rows.standing(row)
+
+
+def _whole(reading: Reading, message: Standing) -> State:
+    """What the rows in submissions and the others add up to."""
+    standing = _standing_parts(reading, message.id)
+    states = [division.state_of(part, state) for part, state in standing]
+    if not states or division.unsent(message.rows, (part for part, _ in standing)):
+        states.append(message.rest)
+    return combine(states)
+
+
+def _standing_parts(reading: Reading, message_id: str) -> Sequence[tuple[Part, State]]:
+    """The parts of a message that count, each with the state of its submission."""
+    found = [(rows.part(row), State(row[6])) for row in reading.all("parts_of_message", message_id=message_id)]
+    return [(part, state) for part, state in found if part.fate is None or not part.fate.released]
+
+
+def _enter(commit: Commit, message: Standing, cause: Cause) -> Changed:
+    """Write a message in the state that its rows add up to now, with the relays that entering it makes."""
+    state = _whole(commit, message)
     commit.must(
         "update_message",
-        id=part.message_id,
+        id=message.id,
         state=state,
-        problems=rows.dump_problems((*part.problems, *part.own(cause.problems)) if ended else part.problems),
-        created=rows.dump_created((*part.created, *cause.created) if ended else part.created),
+        rest=message.rest,
+        problems=rows.dump_problems(message.problems),
+        created=rows.dump_created(message.created),
         transaction_id=cause.transaction_id,
     )
     hops = dict(cause.hops)
-    moved = state is not part.state
+    moved = state is not message.state
     if moved and state in TERMINAL:
         hops[Hop.SETTLED] = commit.now
-    record_hops(commit, part.message_id, hops)
-    relays = make_relays(commit, part.lane, part.message_id, part.rules, state) if moved else frozenset()
+    record_hops(commit, message.id, hops)
+    relays = make_relays(commit, message.lane, message.id, message.rules, state) if moved else frozenset()
     return Changed(
-        message_id=part.message_id, lane=part.lane, state=state, before=part.state, moved=moved, relays=relays
+        message_id=message.id, lane=message.lane, state=state, before=message.state, moved=moved, relays=relays
     )
+
+
+def take_rows(commit: Commit, message_id: str, submission_id: str) -> None:
+    """Move a message whose rows a new submission carries."""
+    message, event = _standing(commit, message_id), Event.TAKEN
+    step = (State.ACCEPTED, advance(State.ACCEPTED, event))
+    audit(commit, message.lane, message_id, event, step=step, submission_id=submission_id)
+    _enter(commit, message, Cause(event=event))
 
 
 def unmoved(commit: Commit, submission: Submission) -> Changed:
     """What a commit tells that only added evidence."""
-    (row, *_) = parts_of(commit, submission.id)
-    part = rows.part(row)
-    return Changed(message_id=part.message_id, lane=part.lane, state=part.state, moved=False)
+    message = _standing(commit, submission.message_id)
+    return Changed(message_id=message.id, lane=message.lane, state=message.state, moved=False)
 
 
-def name_transaction(commit: Commit, submission_id: str, message_id: str, transaction_id: str) -> None:
+def messages_of(reading: Reading, submission_id: str) -> Sequence[str]:
+    """The messages of a submission, in the order of its rows."""
+    return list(dict.fromkeys(part.message_id for part in parts_of(reading, submission_id)))
+
+
+def name_transaction(commit: Commit, submission_id: str, transaction_id: str) -> None:
     """Keep a transaction id that came without a step; the first one stands."""
     commit.run("name_transaction", id=submission_id, transaction_id=transaction_id)
-    commit.run("name_transaction_of_message", id=message_id, transaction_id=transaction_id)
+    for message_id in messages_of(commit, submission_id):
+        commit.run("name_transaction_of_message", id=message_id, transaction_id=transaction_id)
 
 
 def record_hops(commit: Commit, message_id: str, hops: Hops) -> None:
@@ -175,6 +322,12 @@ def audit(
         to_state=after,
         detail=detail,
     )
+
+
+def audit_messages(commit: Commit, submission: Submission, event: str, *, actor: str = GATEWAY, detail: str) -> None:
+    """Write evidence that moved nothing for each message of a submission."""
+    for message_id in messages_of(commit, submission.id):
+        audit(commit, submission.lane, message_id, event, submission_id=submission.id, actor=actor, detail=detail)
 
 
 # ---------------------------------------------------------------- relays

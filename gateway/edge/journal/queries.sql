@@ -16,7 +16,7 @@ SELECT MAX(at) FROM audit WHERE id = (SELECT MAX(id) FROM audit)
 
 -- :name message_by_id
 SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
-    transaction_id
+    transaction_id, warnings
 FROM message WHERE id = :id
 
 -- :name messages_between
@@ -33,13 +33,13 @@ SELECT raw, revision, rules FROM message WHERE id = :id
 
 -- :name insert_message
 INSERT INTO message (id, environment, participant, site, name, lane, kind, intake_key, raw, content, row_count, state,
-    problems, created, rules, revision, not_after, accepted_at, updated_at, transaction_id, epoch)
+    rest, problems, warnings, created, rules, salvage, revision, not_after, accepted_at, updated_at, transaction_id, epoch)
 VALUES (:id, :environment, :participant, :site, :name, :lane, :kind, :intake_key, :raw, :content, :row_count, :state,
-    :problems, :created, :rules, :revision, :not_after, :accepted_at, :now, NULL, :epoch)
+    :rest, :problems, :warnings, :created, :rules, :salvage, :revision, :not_after, :accepted_at, :now, NULL, :epoch)
 
 -- :name update_message
-UPDATE message SET state = :state, problems = :problems, created = :created, updated_at = :now, epoch = :epoch,
-    transaction_id = COALESCE(transaction_id, :transaction_id)
+UPDATE message SET state = :state, rest = :rest, problems = :problems, created = :created, updated_at = :now,
+    epoch = :epoch, transaction_id = COALESCE(:transaction_id, transaction_id)
 WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
 RETURNING id
 
@@ -54,8 +54,9 @@ WHERE lane = :lane AND state IN ('accepted', 'waiting', 'sending', 'in_doubt', '
 LIMIT 1
 
 -- :name lane_awaiting
-SELECT state FROM message
-WHERE lane = :lane AND state = 'awaiting'
+SELECT state FROM submission
+WHERE state IN ('sending', 'in_doubt', 'awaiting') AND participant = :participant AND state = 'awaiting'
+    AND lane = :lane
 LIMIT 1
 
 -- :name accepted_lanes
@@ -65,10 +66,15 @@ GROUP BY lane ORDER BY 2
 
 -- :name first_accepted
 SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
-    transaction_id
+    transaction_id, warnings
 FROM message
 WHERE lane = :lane AND state = 'accepted'
 ORDER BY number LIMIT 1
+
+-- :name accepted_of_lane
+SELECT id, row_count, not_after FROM message
+WHERE lane = :lane AND state = 'accepted'
+ORDER BY number LIMIT :limit
 
 -- :name expired_messages
 SELECT id FROM message
@@ -77,7 +83,7 @@ ORDER BY number
 
 -- :name history
 SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
-    transaction_id
+    transaction_id, warnings
 FROM message
 WHERE (:environment IS NULL OR environment = :environment)
     AND (:participant IS NULL OR participant = :participant)
@@ -110,7 +116,8 @@ WHERE message_id = :message_id ORDER BY id
 -- ---------------------------------------------------------------- submissions
 
 -- :name submission_by_id
-SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
+SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
+    AND p.first_in_submission = 0), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
 WHERE s.id = :id
@@ -120,17 +127,26 @@ SELECT id FROM submission
 WHERE transaction_id = :transaction_id AND environment = :environment AND participant = :participant
 
 -- :name submissions_of_message
-SELECT s.id, p.message_id, s.lane, s.kind, s.body, s.state,
+SELECT s.id, :message_id, s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
-FROM part p JOIN submission s ON s.id = p.submission_id
-    JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
-WHERE p.message_id = :message_id ORDER BY p.first_row
+FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
+    JOIN attempt f ON f.submission_id = s.id AND f.number = 1
+WHERE s.id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+ORDER BY f.started_at, s.id
+
+-- :name fallen_back
+SELECT s.id, :message_id, s.lane, s.kind, s.body, s.state,
+    s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
+FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
+WHERE s.state = 'accepted' AND s.id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+ORDER BY s.id
 
 -- :name sending_submissions
 SELECT id FROM submission WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'sending' ORDER BY id
 
 -- :name overdue_submissions
-SELECT s.id, (SELECT MIN(p.message_id) FROM part p WHERE p.submission_id = s.id), s.lane, s.kind, s.body, s.state,
+SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
+    AND p.first_in_submission = 0), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
 WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.participant = :participant AND s.state = :state
@@ -151,8 +167,11 @@ INSERT INTO submission (id, environment, participant, lane, kind, body, state, a
 VALUES (:id, :environment, :participant, :lane, :kind, :body, :state, 1, NULL, NULL, NULL, NULL, NULL, 0, :epoch)
 
 -- :name insert_part
-INSERT INTO part (submission_id, message_id, first_row, row_count, first_in_submission)
-VALUES (:submission_id, :message_id, :first_row, :row_count, :first_in_submission)
+INSERT INTO part (submission_id, message_id, first_row, row_count, first_in_submission, names, fate)
+VALUES (:submission_id, :message_id, :first_row, :row_count, :first_in_submission, :names, :fate)
+
+-- :name delete_parts
+DELETE FROM part WHERE submission_id = :submission_id AND message_id = :message_id
 
 -- :name insert_attempt
 INSERT INTO attempt (submission_id, number, jti, iat, key_id, started_at, epoch)
@@ -197,15 +216,16 @@ UPDATE submission SET due_at = :now
 WHERE id = :id AND state IN ('in_doubt', 'awaiting') AND :epoch = (SELECT epoch FROM node WHERE id = 1)
 
 -- :name parts_of_submission
-SELECT p.message_id, p.first_row, p.row_count, p.first_in_submission, m.state, m.lane, m.problems, m.created, m.rules
-FROM part p JOIN message m ON m.id = p.message_id
-WHERE p.submission_id = :submission_id ORDER BY m.number
+SELECT message_id, first_row, row_count, first_in_submission, names, fate
+FROM part WHERE submission_id = :submission_id ORDER BY first_in_submission
 
--- :name part_states
-SELECT s.state FROM part p JOIN submission s ON s.id = p.submission_id WHERE p.message_id = :message_id
+-- :name parts_of_message
+SELECT p.message_id, p.first_row, p.row_count, p.first_in_submission, '[]', p.fate, s.state
+FROM part p JOIN submission s ON s.id = p.submission_id
+WHERE p.message_id = :message_id
 
 -- :name message_to_move
-SELECT id, 0, row_count, 0, state, lane, problems, created, rules FROM message WHERE id = :id
+SELECT id, row_count, state, rest, lane, problems, created, rules, salvage FROM message WHERE id = :id
 
 -- :name not_after_of_submission
 SELECT MIN(m.not_after) FROM part p JOIN message m ON m.id = p.message_id WHERE p.submission_id = :submission_id
@@ -213,8 +233,9 @@ SELECT MIN(m.not_after) FROM part p JOIN message m ON m.id = p.message_id WHERE 
 -- :name attempts_of_message
 SELECT a.submission_id, a.number, a.jti, a.iat, a.key_id, a.started_at, a.signature, a.outcome, a.status, a.answer,
     a.note, a.settled_at
-FROM part p JOIN attempt a ON a.submission_id = p.submission_id
-WHERE p.message_id = :message_id ORDER BY p.first_row, a.submission_id, a.number
+FROM attempt a
+WHERE a.submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+ORDER BY a.started_at, a.submission_id, a.number
 
 -- ---------------------------------------------------------------- callbacks
 
@@ -239,7 +260,8 @@ WHERE environment = :environment AND issuer = :issuer AND jti = :jti
 
 -- :name callbacks_of_message
 SELECT issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
-WHERE message_id = :message_id ORDER BY received_at, jti
+WHERE submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+ORDER BY received_at, jti
 
 -- ---------------------------------------------------------------- relays, mailboxes, references
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.division import Fate, Part
 from gateway.core.message import Attempt, Created, Hop, Hops, Lane, MailboxPosition, Message, Problem, Submission
 from gateway.core.relay import Relay, RelayRule, rule_from_json, rule_to_json
 from gateway.core.transaction import Event, State
@@ -17,48 +18,24 @@ from gateway.edge.journal.statements import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One message of a submission, as far as moving it needs: which rows it has there, and what it is now."""
+class Standing:
+    """A message as far as moving it needs; ``rest`` is where its rows are that no submission carries."""
 
-    message_id: str
-    first_row: int
-    row_count: int
-    first_in_submission: int
+    id: str
+    rows: int
     state: State
+    rest: State
     lane: Lane
     problems: tuple[Problem, ...]
     created: tuple[Created, ...]
     rules: tuple[RelayRule, ...]
-
-    def own(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """The problems that concern this message, counted in its own rows."""
-        mine = range(self.first_in_submission, self.first_in_submission + self.row_count)
-        shift = self.first_row - self.first_in_submission
-        return tuple(
-            problem if problem.row is None else _shifted(problem, shift)
-            for problem in problems
-            if problem.row is None or problem.row in mine or self._whole
-        )
-
-    @property
-    def _whole(self) -> bool:
-        """Whether rows count alike here and there; a row out of range is then the SMP's mistake, shown as it is."""
-        return self.first_row == self.first_in_submission == 0
-
-
-def _shifted(problem: Problem, shift: int) -> Problem:
-    if not shift or problem.row is None:
-        return problem
-    return Problem(
-        row=problem.row + shift, ref=problem.ref, field=problem.field, code=problem.code, message=problem.message
-    )
+    salvage: bool
 
 
 def message(row: Row, hops: Hops) -> Message:
     """Read the columns of ``message_by_id``."""
-    ident, lane, kind, key, content, rows, state, accepted_at, updated_at, not_after, problems, created, transaction = (
-        row
-    )
+    ident, lane, kind, key, content, rows, state, accepted_at, updated_at, *more = row
+    not_after, problems, created, transaction, warnings = more
     return Message(
         id=ident,
         lane=Lane.parse(lane),
@@ -71,6 +48,7 @@ def message(row: Row, hops: Hops) -> Message:
         updated_at=updated_at,
         not_after=not_after,
         problems=load_problems(problems),
+        warnings=load_problems(warnings),
         created=load_created(created),
         transaction_id=transaction,
         hops=hops,
@@ -97,18 +75,30 @@ def submission(row: Row) -> Submission:
 
 
 def part(row: Row) -> Part:
-    """Read the columns of ``parts_of_submission``."""
-    message_id, first_row, row_count, first_in_submission, state, lane, problems, created, rules = row
+    """Read the columns of ``parts_of_submission``, with which ``parts_of_message`` begins."""
+    message_id, first_row, row_count, first_in_submission, names, fate, *_ = row
     return Part(
         message_id=message_id,
-        first_row=first_row,
-        row_count=row_count,
-        first_in_submission=first_in_submission,
+        rows=range(first_row, first_row + row_count),
+        offset=first_in_submission,
+        names=load_names(names),
+        fate=None if fate is None else Fate(fate),
+    )
+
+
+def standing(row: Row) -> Standing:
+    """Read the columns of ``message_to_move``."""
+    ident, rows, state, rest, lane, problems, created, rules, salvage = row
+    return Standing(
+        id=ident,
+        rows=rows,
         state=State(state),
+        rest=State(rest),
         lane=Lane.parse(lane),
         problems=load_problems(problems),
         created=load_created(created),
         rules=load_rules(rules),
+        salvage=bool(salvage),
     )
 
 
@@ -157,6 +147,16 @@ def dump_created(created: Iterable[Created]) -> str:
 def load_created(text: str) -> tuple[Created, ...]:
     """Read what :func:`dump_created` wrote."""
     return () if text == _NOTHING else _created(orjson.loads(text))
+
+
+def dump_names(names: Sequence[str]) -> str:
+    """As a list of texts."""
+    return _text(list(names))
+
+
+def load_names(text: str) -> tuple[str, ...]:
+    """Read what :func:`dump_names` wrote."""
+    return () if text == _NOTHING else tuple(orjson.loads(text))
 
 
 def dump_rules(rules: Iterable[RelayRule]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from gateway.core.message import Attempt, Hop, Lane, Message, Submission
-from gateway.core.record import Changed, Outgoing, Settlement
+from gateway.core import division
+from gateway.core.division import Fate
+from gateway.core.message import Attempt, Hop, Lane, Message, Problem, Submission
+from gateway.core.record import Changed, Outgoing, Portion, Settlement, Waiting
 from gateway.core.transaction import TRANSITIONS, Event, State
 from gateway.edge.journal import intake, listing, moving, rows, verdicts
 from gateway.edge.journal.moving import Cause
@@ -18,15 +20,38 @@ _LATE_PAUSE = 60_000_000
 
 
 def head(reading: Reading, lane: Lane, *, after_verdict: bool) -> tuple[Message, Submission | None] | None:
-    """The message of a lane to send next, with the submission it already has."""
+    """The message of a lane to send next, with its submission that fell back."""
     if listing.is_blocked(reading, lane, after_verdict=after_verdict):
         return None
     row = reading.one("first_accepted", lane=str(lane))
     if row is None:
         return None
     message = rows.message(row, rows.hops(reading.all("hops", message_id=row[0])))
-    found = [rows.submission(each) for each in reading.all("submissions_of_message", message_id=message.id)]
-    return message, next((each for each in found if each.state is State.ACCEPTED), None)
+    fallen_back = reading.one("fallen_back", message_id=message.id)
+    return message, None if fallen_back is None else rows.submission(fallen_back)
+
+
+def waiting(reading: Reading, lane: Lane, limit: int) -> Sequence[Waiting]:
+    """The messages of a lane that could be sent together, oldest first: the first, and others up to ``limit`` rows."""
+    found = []
+    for ident, spans, alone in _queue(reading, lane, limit):
+        (row,) = reading.all("message_by_id", id=ident)
+        message = rows.message(row, {})
+        found.append(Waiting(message_id=ident, kind=message.kind, content=message.content, rows=spans, alone=alone))
+    return found
+
+
+def _queue(reading: Reading, lane: Lane, limit: int) -> Iterator[tuple[str, tuple[range, ...], bool]]:
+    """Id, unsent rows and whether it goes alone, of the messages at the head of a lane."""
+    left = limit
+    for ident, row_count, _ in reading.all("accepted_of_lane", lane=str(lane), limit=limit):
+        parts = moving.parts_of_message(reading, ident)
+        spans = division.unsent(row_count, parts)
+        count = sum(map(len, spans))
+        if not spans or (count > left < limit):  # it fell back and goes first; or it has no place beside the others
+            return
+        yield ident, spans, any(part.fate is Fate.ALONE for part in parts)
+        left -= count
 
 
 def take(
@@ -45,8 +70,32 @@ def take(
         return None
     if earlier is not None:
         return _send_again(commit, earlier, Event.TAKEN, outgoing.attempt)
-    moving.move_message(commit, message_id, Cause(event=Event.TAKEN))
-    return intake.open_submission(commit, intake.blank_submission(message, outgoing), message.rows)
+    portions = outgoing.portions or tuple(
+        Portion(message_id=message_id, rows=span) for span in moving.unsent(commit, message_id)
+    )
+    if not _may_go(commit, lane, portions):
+        return None
+    submission = intake.open_submission(commit, intake.blank_submission(message, outgoing), portions)
+    for ident in moving.messages_of(commit, submission.id):
+        moving.take_rows(commit, ident, submission.id)
+    return submission
+
+
+def _may_go(commit: Commit, lane: Lane, portions: Sequence[Portion]) -> bool:
+    """Whether the portions are unsent rows of the first messages of a lane, in its order, none past its not-after."""
+    wanted: dict[str, list[range]] = {}
+    for portion in portions:
+        wanted.setdefault(portion.message_id or "", []).append(portion.rows)
+    found = commit.all("accepted_of_lane", lane=str(lane), limit=len(wanted))
+    if [ident for ident, *_ in found] != list(wanted):
+        return False
+    for ident, row_count, not_after in found:
+        spans = division.unsent(row_count, moving.parts_of_message(commit, ident))
+        if not_after is not None and not_after <= commit.now:
+            return False
+        if not all(any(rows.start in span and rows.stop <= span.stop for span in spans) for rows in wanted[ident]):
+            return False
+    return True
 
 
 def retake(commit: Commit, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
@@ -109,31 +158,28 @@ def _store_outcome(commit: Commit, submission: Submission, attempt: int, settlem
 
 def _keep(commit: Commit, submission: Submission, settlement: Settlement) -> Changed:
     """A verdict, a restart or a later attempt came first: the answer is evidence, and its transaction id is news."""
-    changed = moving.unmoved(commit, submission)
     if settlement.transaction_id is not None:
-        moving.name_transaction(commit, submission.id, changed.message_id, settlement.transaction_id)
-    moving.record_hops(commit, changed.message_id, settlement.hops)
-    moving.audit(
-        commit,
-        changed.lane,
-        changed.message_id,
-        settlement.event,
-        submission_id=submission.id,
-        detail=settlement.note or "the answer came after the state had moved on",
-    )
-    return changed
+        moving.name_transaction(commit, submission.id, settlement.transaction_id)
+    for message_id in moving.messages_of(commit, submission.id):
+        moving.record_hops(commit, message_id, settlement.hops)
+    detail = settlement.note or "the answer came after the state had moved on"
+    moving.audit_messages(commit, submission, settlement.event, detail=detail)
+    return moving.unmoved(commit, submission)
 
 
 def expire(commit: Commit, now: int) -> Sequence[Changed]:
-    """End every unsent message whose not-after has passed."""
-    return [_expire(commit, row[0]) for row in commit.all("expired_messages", now=now)]
+    """End every unsent message whose not-after has passed, and the unsent rows of those that are half sent."""
+    return [changed for row in commit.all("expired_messages", now=now) for changed in _expire(commit, row[0])]
 
 
-def _expire(commit: Commit, message_id: str) -> Changed:
-    cause = Cause(event=Event.NOT_AFTER, detail="its not-after has passed")
-    found = [rows.submission(row) for row in commit.all("submissions_of_message", message_id=message_id)]
-    moved = [moving.move_submission(commit, each, cause) for each in found if (each.state, cause.event) in TRANSITIONS]
-    return moved[-1] if moved else moving.move_message(commit, message_id, cause)
+def _expire(commit: Commit, message_id: str) -> Sequence[Changed]:
+    detail = "its not-after has passed"
+    problems = tuple(
+        Problem(code="expired", message=f"rows {rows.start} to {rows.stop - 1} were not sent: {detail}")
+        for rows in moving.left_over(commit, message_id)
+    )
+    changed = moving.move_unsent(commit, message_id, Cause(event=Event.NOT_AFTER, detail=detail, problems=problems))
+    return [] if changed is None else [changed]
 
 
 def restart(commit: Commit) -> int:

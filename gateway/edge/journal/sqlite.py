@@ -31,7 +31,17 @@ import apsw
 from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
-from gateway.core.record import Appended, Changed, Depth, Evidence, MessageFilter, Outgoing, Received, Settlement
+from gateway.core.record import (
+    Appended,
+    Changed,
+    Depth,
+    Evidence,
+    MessageFilter,
+    Outgoing,
+    Received,
+    Settlement,
+    Waiting,
+)
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -198,6 +208,10 @@ class SqliteJournal:
         """See `ports.Journal`."""
         after_verdict = self._options.waits_for_verdict(lane)
         return self._lookup(lambda reading: sending.head(reading, lane, after_verdict=after_verdict))
+
+    async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: sending.waiting(reading, lane, limit))
 
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
         """See `ports.Journal`."""

@@ -190,15 +190,8 @@ def _store(commit: Commit, evidence: Evidence, callback: Callback | None, match:
         message_id=None if submission is None else submission.message_id,
     )
     if submission is not None and disposition is not Disposition.APPLIED:
-        moving.audit(
-            commit,
-            submission.lane,
-            submission.message_id,
-            f"callback_{disposition}",
-            submission_id=submission.id,
-            actor=moving.SMP,
-            detail=f"callback {evidence.jti}: {match.note}",
-        )
+        detail = f"callback {evidence.jti}: {match.note}"
+        moving.audit_messages(commit, submission, f"callback_{disposition}", actor=moving.SMP, detail=detail)
 
 
 # ---------------------------------------------------------------- orphans
@@ -235,18 +228,11 @@ def adopt_orphans(commit: Commit, submission_id: str, changed: Changed) -> Chang
         if disposition is Disposition.APPLIED:
             cause = _cause(verdict, None, rows.load_hops(hops), f"callback {jti}, which had come early")
             decided = moving.move_submission(commit, submission, cause)
-            changed = replace(decided, relays=decided.relays | changed.relays, applied_orphan=True)
+            changed = replace(decided.after(changed), applied_orphan=True)
             submission = replace(submission, state=TRANSITIONS[submission.state, verdict.event])
         else:
-            moving.audit(
-                commit,
-                submission.lane,
-                submission.message_id,
-                f"callback_{disposition}",
-                submission_id=submission.id,
-                actor=moving.SMP,
-                detail=f"callback {jti}, which had come early",
-            )
+            detail = f"callback {jti}, which had come early"
+            moving.audit_messages(commit, submission, f"callback_{disposition}", actor=moving.SMP, detail=detail)
     return changed
 
 
@@ -259,16 +245,8 @@ def resolve(commit: Commit, submission_id: str, cause: Cause) -> Changed:
     else:
         changed = moving.unmoved(commit, submission)
         if cause.transaction_id is not None:
-            moving.name_transaction(commit, submission.id, changed.message_id, cause.transaction_id)
+            moving.name_transaction(commit, submission.id, cause.transaction_id)
         if cause.due_at is not None:
             commit.run("postpone", id=submission.id, due_at=cause.due_at)
-        moving.audit(
-            commit,
-            changed.lane,
-            changed.message_id,
-            cause.event,
-            submission_id=submission.id,
-            actor=cause.actor,
-            detail=cause.detail,
-        )
+        moving.audit_messages(commit, submission, cause.event, actor=cause.actor, detail=cause.detail)
     return adopt_orphans(commit, submission.id, changed)

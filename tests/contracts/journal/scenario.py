@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.core.callback import Callback
 from gateway.core.message import ASSETS, Attempt, Draft, Hop, Lane, MailboxPosition, Problem, Submission, message_id
-from gateway.core.record import Evidence, Outgoing, Settlement
+from gateway.core.record import Evidence, Outgoing, Portion, Settlement
 from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -80,6 +80,8 @@ def draft(
     content: bytes = b'{"assets":[]}',
     not_after: int | None = None,
     result_seq: int | None = 0,
+    rows: int = 3,
+    salvage: bool = False,
 ) -> Draft:
     key = f"plc:1.{sequence}"
     return Draft(
@@ -89,7 +91,8 @@ def draft(
         intake_key=key,
         raw=b"\x00\x01",
         content=content,
-        rows=3,
+        rows=rows,
+        salvage=salvage,
         rules=(mailbox_rule(sequence),) if rules is None else tuple(rules),
         revision="r1",
         accepted_at=START,
@@ -105,6 +108,15 @@ def draft(
 
 def outgoing(name: str) -> Outgoing:
     return Outgoing(id=name, body=f"body of {name}".encode(), attempt=attempt(f"jti-{name}"))
+
+
+def carrying(name: str, *portions: tuple[int, range], lane: Lane = BATTERY) -> Outgoing:
+    """A submission of these rows of the messages of these sequences; each row's name is ``sequence.row``."""
+    made = [
+        Portion(message_id=draft(n, lane).id, rows=rows, names=tuple(f"{n}.{row}" for row in rows))
+        for n, rows in portions
+    ]
+    return replace(outgoing(name), portions=tuple(made))
 
 
 def attempt(jti: str) -> Attempt:

@@ -54,11 +54,13 @@ async def test_an_earlier_accepted_message_keeps_its_turn(journal: Journal) -> N
 async def test_everything_of_a_draft_is_kept(journal: Journal) -> None:
     """Message, mailbox position, reference value and hops are there after one append."""
     reference = Reference(value="12.5", counter=3)
-    await journal.append(replace(draft(1), reference=reference, not_after=START + 10_000_000))
+    kept = replace(draft(1), reference=reference, not_after=START + 10_000_000, warnings=(BAD_MPAN,))
+    await journal.append(kept)
     message = await journal.message(draft(1).id)
     assert message is not None
     assert (message.lane, message.kind, message.content, message.rows) == (BATTERY, ASSETS, draft(1).content, 3)
     assert (message.accepted_at, message.not_after) == (START, START + 10_000_000)
+    assert (message.problems, message.warnings) == ((), (BAD_MPAN,))
     assert message.hops[Hop.SEEN] == START - 2
     assert await journal.position("hams-bess", "plc") == draft(1).position
     assert await journal.reference(BATTERY) == reference

@@ -8,7 +8,8 @@ CREATE TABLE node (
 ) STRICT;
 INSERT INTO node (id, epoch) VALUES (1, 0);
 
--- `number` is the accept order. `epoch` says which life of the gateway wrote the row last.
+-- `number` is the accept order. `epoch` says which life of the gateway wrote the row last. `rest` is where those rows are
+-- that no submission carries; `state` is what they and the submissions add up to.
 CREATE TABLE message (
     number INTEGER NOT NULL PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -24,9 +25,12 @@ CREATE TABLE message (
     row_count INTEGER NOT NULL CHECK (row_count >= 0),
     state TEXT NOT NULL CHECK (state IN ('refused', 'accepted', 'waiting', 'expired', 'sending', 'in_doubt', 'awaiting',
         'rejected', 'completed', 'partial', 'failed', 'escalated', 'parked')),
+    rest TEXT NOT NULL CHECK (rest IN ('refused', 'accepted', 'waiting', 'expired', 'parked')),
     problems TEXT NOT NULL,
+    warnings TEXT NOT NULL,
     created TEXT NOT NULL,
     rules TEXT NOT NULL,
+    salvage INTEGER NOT NULL CHECK (salvage IN (0, 1)),
     revision TEXT NOT NULL,
     not_after INTEGER,
     accepted_at INTEGER NOT NULL,
@@ -62,14 +66,18 @@ CREATE INDEX submission_open ON submission (participant, state, due_at)
     WHERE state IN ('sending', 'in_doubt', 'awaiting');
 
 -- Which rows of which message a submission carries: `row_count` rows from `first_row` of the message, which are the rows
--- from `first_in_submission` of the submission.
+-- from `first_in_submission` of the submission. `names` are the rows' names where the submission carries several messages,
+-- else an empty list. `fate` says what became of these rows where that is not what became of the submission; with
+-- 'again' and 'alone' they are sent once more, in another one.
 CREATE TABLE part (
     submission_id TEXT NOT NULL REFERENCES submission (id),
     message_id TEXT NOT NULL REFERENCES message (id),
     first_row INTEGER NOT NULL CHECK (first_row >= 0),
     row_count INTEGER NOT NULL CHECK (row_count >= 0),
     first_in_submission INTEGER NOT NULL CHECK (first_in_submission >= 0),
-    PRIMARY KEY (submission_id, message_id)
+    names TEXT NOT NULL,
+    fate TEXT CHECK (fate IN ('again', 'alone', 'completed', 'partial', 'failed')),
+    PRIMARY KEY (submission_id, first_in_submission)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX part_message ON part (message_id);
 
@@ -112,7 +120,7 @@ CREATE TABLE callback (
     PRIMARY KEY (environment, issuer, jti)
 ) STRICT;
 CREATE INDEX callback_orphan ON callback (environment, participant, received_at) WHERE disposition = 'orphan';
-CREATE INDEX callback_message ON callback (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX callback_submission ON callback (submission_id) WHERE submission_id IS NOT NULL;
 
 CREATE TABLE relay (
     id INTEGER NOT NULL PRIMARY KEY,
