@@ -67,8 +67,9 @@ class Waiting:
 class Settlement:
     """What became of one attempt: the event it means, and the evidence.
 
-    ``answer`` is the reply as received (status line excluded), ``status`` its HTTP status or None, ``note`` a sentence
-    for the audit. ``due_at`` is when the reconciler should look at it next.
+    ``answer`` is the reply's body, ``answer_signature`` its signature in detached form where answers are signed,
+    ``status`` its HTTP status or None, ``note`` a sentence for the audit. ``due_at`` is when the reconciler should look
+    at it next.
     """
 
     event: Event
@@ -77,6 +78,7 @@ class Settlement:
     problems: tuple[Problem, ...] = ()
     status: int | None = None
     answer: bytes = b""
+    answer_signature: str | None = None
     note: str = ""
     due_at: int | None = None
     hops: Hops = field(default_factory=dict)

@@ -98,6 +98,7 @@ class SmpClient:
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,
+                middlewares=_ONE_ATTEMPT if method != "POST" else (),
                 trace_request_ctx=trace,
             ) as response:
                 answer = await self._read(response)
@@ -126,6 +127,19 @@ class SmpClient:
             if len(body) > limit:
                 return None
         return bytes(body)
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep the library from sending again what it takes to be harmless, a PUT or GET whose kept connection broke."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(_sentence(error)) from error
+
+
+_ONE_ATTEMPT = (_once,)
 
 
 def _retry_after(text: str | None, now: int) -> float | None:

@@ -288,6 +288,7 @@ class Sender:
             problems=result.problems,
             status=reply.status,
             answer=reply.body,
+            answer_signature=reply.signature if account.profile.signature.responses == "signed" else None,
             note=result.note or reply.failure,
             due_at=due_at,
             hops={hop: at for hop, at in hops.items() if at is not None},

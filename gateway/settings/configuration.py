@@ -108,6 +108,7 @@ class _Loading:
             environment = document.tree.get("environment")
             self._environment(document, environment)
             self.homes[str(document.tree.get("participant"))] = str(environment)
+            self._algorithm(document, participant)
             if participant is not None:
                 found[participant.participant] = document, participant
         return found
@@ -207,6 +208,14 @@ class _Loading:
         if isinstance(name, str) and name in {"live", "test"} and name not in self.profiles:
             said = f"gateway.yaml has no environment {name} under smp{among(name, self.profiles)}"
             self.problems.append(document.problem(("environment",), said))
+
+    def _algorithm(self, document: Document, participant: models.ParticipantFile | None) -> None:
+        profile = self.profiles.get(participant.environment) if participant is not None else None
+        if participant is not None and profile is not None:
+            algorithm, accepted = participant.signing.algorithm, profile.signature.algorithms
+            if algorithm not in accepted:
+                said = f"the wire profile does not accept {algorithm}; it accepts {', '.join(accepted)}"
+                self.problems.append(document.problem(("signing", "algorithm"), said))
 
     def _unique(self, document: Document, member: str, names: dict[str, str]) -> None:
         name = document.tree.get(member)

@@ -19,19 +19,22 @@ from tests.edge.wire import raw_server
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 
 
+def call(port: int, method: str = "POST") -> SignedCall:
+    return SignedCall(
+        method=method,
+        url=f"https://127.0.0.1:{port}/assets",
+        body=b"" if method == "GET" else b"{}",
+        signature="head..tail",
+        jti="jti",
+        token="head..tail",
+        message_id="id-1",
+    )
+
+
 async def submit(profile: Profile, authority: trustme.CA, port: int) -> Reply:
     tls = client_context(authority.cert_pem.bytes())
     async with smp_client(f"https://127.0.0.1:{port}", profile, tls, SystemClock()) as client:
-        call = SignedCall(
-            method="POST",
-            url=f"https://127.0.0.1:{port}/assets",
-            body=b'{"a":1}',
-            signature="head..tail",
-            jti="jti",
-            token="head..tail",
-            message_id="id-1",
-        )
-        return await client.submit(call, "token")
+        return await client.submit(call(port), "token")
 
 
 async def test_an_answer_comes_back_whole(profile: Profile, authority: trustme.CA) -> None:
@@ -81,6 +84,21 @@ async def test_an_answer_beyond_the_limit_is_unreadable(profile: Profile, author
     async with raw_server(authority, b"HTTP/1.1 202 OK\r\n\r\n" + b"x" * 1001) as raw:
         reply = await submit(narrow, authority, raw.port)
     assert (reply.handed_over, reply.status) == (True, None)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+async def test_a_kept_connection_that_breaks_is_one_attempt(
+    profile: Profile, authority: trustme.CA, method: str
+) -> None:
+    """The second request is dropped unanswered: handed over, and never sent again by the library, whatever it is."""
+    tls = client_context(authority.cert_pem.bytes())
+    async with (
+        raw_server(authority, OK, answers=2) as raw,
+        smp_client(f"https://127.0.0.1:{raw.port}", profile, tls, SystemClock()) as client,
+    ):
+        replies = [await client.submit(call(raw.port, method), "token") for _ in range(3)]
+    assert [(reply.handed_over, reply.status) for reply in replies] == [(True, 202), (True, 202), (True, None)]
+    assert len(raw.requests) == 3
 
 
 async def test_a_refused_connection_was_not_handed_over(profile: Profile, authority: trustme.CA) -> None:

@@ -29,6 +29,14 @@ def test_the_example_is_clean(folder: Folder) -> None:
     assert folder.told() == []
 
 
+def test_a_key_whose_algorithm_the_profile_does_not_take(folder: Folder) -> None:
+    """Pins that a participant cannot be set up to sign what the SMP would refuse."""
+    folder.edit("profiles/smp-v1.yaml", "algorithms: [ES256, PS256, RS256, EdDSA]", "algorithms: [PS256, EdDSA]")
+    said = "12:14: signing.algorithm: the wire profile does not accept ES256; it accepts PS256, EdDSA"
+    files = ("participants/exflex.yaml", "participants/exstor.yaml")
+    assert [line.partition(":")[::2] for line in folder.told()] == [(files[0], "11" + said[2:]), (files[1], said)]
+
+
 def test_all_mistakes_of_all_files_at_once(folder: Folder) -> None:
     """Pins that no file hides another's mistakes, and no part of a file another part's."""
     folder.edit("gateway.yaml", "rate_limit: 50/s", "rate_limit: fast")

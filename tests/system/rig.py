@@ -32,6 +32,7 @@ from gateway.simulator import Redelivery, SimulatedSmp
 from gateway.simulator.ledger import Ledger
 from gateway.telemetry import Telemetry
 from tests.system.front import Front
+from tests.system.wire import SMP_V1, Wire, private_key
 
 T = TypeVar("T")
 
@@ -77,6 +78,7 @@ class World:
     smps: Mapping[str, SimulatedSmp]
     fronts: Mapping[str, Front]
     plants: Mapping[str, ModbusSite]
+    wire: Wire = SMP_V1
     log: io.StringIO = field(default_factory=io.StringIO)
 
     @property
@@ -169,15 +171,15 @@ class Running:
     async def call_back(
         self, participant: str, body: bytes, signature: str | None, **headers: str
     ) -> tuple[int, dict[str, Any]]:
-        """POST bytes to the callback listener, as whoever finds it may."""
+        """POST bytes to the callback listener, as whoever finds it may; ``signature`` is a detached token."""
         trust = ssl.create_default_context(cafile=self.world.state / "pki" / "host-ca.pem")
-        url = f"https://127.0.0.1:{self.gateway.callback_port}/smp/v1/callbacks/{participant}"
-        sent = {"Content-Type": "application/json", **headers}
+        url = f"https://127.0.0.1:{self.gateway.callback_port}{self.world.wire.callback(participant)}"
+        sent: tuple[bytes, Mapping[str, str]] = body, {}
         if signature is not None:
-            sent["X-JWS-Signature"] = signature
+            sent = self.world.wire.pack(body, signature)
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session,
-            session.post(url, data=body, headers=sent) as answer,
+            session.post(url, data=sent[0], headers={**sent[1], **headers}) as answer,
         ):
             return answer.status, await answer.json()
 
@@ -186,6 +188,7 @@ class Running:
 async def world(
     folder: Path,
     *,
+    wire: Wire = SMP_V1,
     timings: Mapping[str, str] | None = None,
     profile: Callable[[str], str] = lambda text: text,
     sites: Callable[[str], str] = lambda text: text,
@@ -194,17 +197,19 @@ async def world(
     token_life_s: int = 1800,
     smp_up: bool = True,
 ) -> AsyncIterator[World]:
-    """Start the SMP with its front, and the plants. ``timings`` replace the profile's; ``live`` moves participants.
+    """Start the SMP with its front, and the plants, all speaking ``wire``.
 
-    ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML.
+    ``timings`` replace the profile's; ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML;
+    ``live`` moves participants.
     """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)
     state.mkdir()
-    path = config / "profiles" / "smp-v1.yaml"
-    path.write_text(profile(_timed(path.read_text("utf-8"), timings or {})), "utf-8")
+    path = config / "profiles" / wire.file.name
+    path.write_text(profile(_timed(wire.file.read_text("utf-8"), timings or {})), "utf-8")
     for path in (config / "sites").glob("*.yaml"):
         path.write_text(sites(path.read_text("utf-8")), "utf-8")
+    _speak(wire, config, state)
     for participant in live:
         path = config / "participants" / f"{participant}.yaml"
         path.write_text(path.read_text("utf-8").replace("environment: test", "environment: live"), "utf-8")
@@ -221,7 +226,7 @@ async def world(
         for name in environments:
             home = state if name == "test" else _live_home(state)
             smps[name] = SimulatedSmp(
-                profile_path=config / "profiles" / "smp-v1.yaml",
+                profile_path=config / "profiles" / wire.file.name,
                 state=home,
                 callback_url=environ["PUBLIC_URL"],
                 callback_ca=state / "pki" / "host-ca.pem",
@@ -231,13 +236,29 @@ async def world(
                 redelivery=Redelivery(first_s=0.02, longest_s=0.1, tries=10_000),
             )
             await stack.enter_async_context(smps[name])
-            fronts[name] = Front(smps[name], front_ports[name])
+            fronts[name] = Front(smps[name], front_ports[name], wire)
             if smp_up:
                 await fronts[name].open()
             stack.push_async_callback(fronts[name].close)
         plants = {site: await stack.enter_async_context(_plant(configuration, site, environ)) for site in SITES}
         async with asyncio.timeout(2 * HANG_GUARD_S):
-            yield World(config, state, configuration, environ, smps, fronts, plants)
+            yield World(config, state, configuration, environ, smps, fronts, plants, wire)
+
+
+def _speak(wire: Wire, config: Path, state: Path) -> None:
+    """Let gateway.yaml name the profile, and give everybody a key for its algorithm."""
+    if wire == SMP_V1:
+        return
+    path = config / "gateway.yaml"
+    path.write_text(path.read_text("utf-8").replace("profiles/smp-v1.yaml", f"profiles/{wire.file.name}"), "utf-8")
+    for path in (config / "participants").glob("*.yaml"):
+        path.write_text(path.read_text("utf-8").replace("algorithm: ES256", f"algorithm: {wire.algorithm}"), "utf-8")
+    for home in ("keys", "pki", "live/pki"):
+        (state / home).mkdir(parents=True, exist_ok=True)
+    for participant in sorted(set(OWNERS.values())):
+        (state / "keys" / f"{participant}.pem").write_bytes(private_key(wire.algorithm, participant))
+    for home in ("pki", "live/pki"):
+        (state / home / "smp-signing.pem").write_bytes(private_key(wire.algorithm, home))
 
 
 def _timed(text: str, timings: Mapping[str, str]) -> str:
@@ -279,7 +300,7 @@ def _write_passwords(configuration: Configuration) -> None:
 def _live_home(state: Path) -> Path:
     """The live SMP's own folder: other keys, another ledger, the same participants."""
     home = state / "live"
-    (home / "pki").mkdir(parents=True)
+    (home / "pki").mkdir(parents=True, exist_ok=True)
     shutil.copytree(state / "secrets", home / "secrets")
     shutil.copy(state / "pki" / "participants.jwks.json", home / "pki")
     return home

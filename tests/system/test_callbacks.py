@@ -8,16 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.cli.certificates import private_pem
 from gateway.core.message import Message
 from gateway.core.record import Disposition
 from gateway.core.transaction import State
 from gateway.edge.journal.reader import CallbackRow
 from tests.system.rig import Running, World, holds, world
+from tests.system.wire import SMP_V1, Wire, private_key
 
 REFUSED = (401, {"error": "signature not accepted"})
 
@@ -25,37 +23,32 @@ REFUSED = (401, {"error": "signature not accepted"})
 def sign(here: World, body: bytes, *, key: bytes | None = None, environment: str = "test", **changes: object) -> str:
     """Sign as the SMP of this environment would, with the header changed where told; None leaves a member out."""
     smp = here.smps[environment]
-    private = key or (smp.state / "pki" / "smp-signing.pem").read_bytes()
-    header = {
+    header: dict[str, Any] = {
         "kid": json.loads(smp.jwks_path.read_bytes())["keys"][0]["kid"],
-        "typ": "smp-callback+jws",
-        "iat": int(time.time()),
+        "typ": "typ_callback",
         "jti": secrets.token_hex(16),
-        "aud": here.environ["PUBLIC_URL"] + "/smp/v1/callbacks/exstor",
-        "crit": ["iat", "jti", "aud"],
+        "aud": here.environ["PUBLIC_URL"] + here.wire.callback("exstor"),
         **changes,
     }
-    present = {name: value for name, value in header.items() if value is not None}
-    head, _, tail = jwt.api_jws.encode(body, private, algorithm="ES256", headers=present).split(".")
-    return f"{head}..{tail}"
+    return here.wire.sign(body, key or (smp.state / "pki" / "smp-signing.pem").read_bytes(), **header)
 
 
-def verdict(message: Message, status: str = "Success", **changes: object) -> bytes:
-    """A callback's body that decides this message."""
-    errors = [] if status == "Success" else [{"index": 0, "ref": "A", "field": "f", "code": "C", "message": "m"}]
-    document = {
-        "messageId": secrets.token_hex(16),
-        "messageType": "TransactionResult",
-        "issuedAt": "2026-11-23T10:00:00Z",
+def verdict(message: Message, outcome: str = "success", *, wire: Wire = SMP_V1, **changes: object) -> bytes:
+    """A callback's body that decides this message, in the profile's names."""
+    error = {"row": 0, "ref": "A", "field": "f", "code": "C", "message": "m"}
+    members = {
+        "message_id": secrets.token_hex(16),
+        "message_type": wire.tree["result_types"][0],
+        "issued_at": "2026-11-23T10:00:00Z",
         "participant": message.lane.participant,
-        "transactionId": message.transaction_id,
-        "status": status,
-        "notification": "Success" if status == "Success" else None,
+        "transaction_id": message.transaction_id,
+        "status": wire.word(outcome),
+        "notification": "Success" if outcome == "success" else None,
         "results": [],
-        "errors": errors,
+        "errors": [] if outcome == "success" else wire.errors(error),
         **changes,
     }
-    return json.dumps(document).encode()
+    return json.dumps(wire.named("result", members)).encode()
 
 
 async def awaiting(here: World, running: Running, site: str = "hams-bess", name: str = "HAMS 1") -> Message:
@@ -73,31 +66,31 @@ def kept(here: World, message: Message) -> list[tuple[Disposition, bytes]]:
 SLOW_POLLS = {"poll_first": "60s"}  # nothing is found out by a poll unless something hastens it
 
 
-async def test_without_callbacks_the_poll_finds_the_verdict(tmp_path: Path) -> None:
+async def test_without_callbacks_the_poll_finds_the_verdict(tmp_path: Path, wire: Wire) -> None:
     """Callbacks are off at the SMP: the status call brings the verdict and the plant is told."""
-    async with world(tmp_path, timings={"poll_first": "50ms"}) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings={"poll_first": "50ms"}) as here, here.gateway() as running:
         here.smp.faults.hold_callbacks()
         sequence = await here.ask("hams-bess", "HAMS 1")
         result = await here.plants["hams-bess"].result(sequence)
         await running.reaches("hams-bess", State.COMPLETED)
     assert result.state == 2
-    assert here.front.requests("/transactions/status")
+    assert here.front.requests(*wire.status)
 
 
-async def test_a_callback_before_the_202_decides_the_message(tmp_path: Path) -> None:
+async def test_a_callback_before_the_202_decides_the_message(tmp_path: Path, wire: Wire) -> None:
     """The callback overtakes the answer: the message is COMPLETED once, one effect, nothing is polled."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         here.smp.faults.callback_first = True
         await here.ask("hams-bess", "HAMS 1")
         message = await running.reaches("hams-bess", State.COMPLETED)
     assert here.effects() == ["HAMS 1"]
     assert message.problems == ()
-    assert not here.front.requests("/transactions/status")
+    assert not here.front.requests(*wire.status)
 
 
-async def test_a_callback_twice_is_applied_once(tmp_path: Path) -> None:
+async def test_a_callback_twice_is_applied_once(tmp_path: Path, wire: Wire) -> None:
     """The same bytes three times: APPLIED once, 200 each time, one relay."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         here.smp.faults.callback_copies = 3
         await here.ask("hams-bess", "HAMS 1")
         message = await running.reaches("hams-bess", State.COMPLETED)
@@ -107,17 +100,17 @@ async def test_a_callback_twice_is_applied_once(tmp_path: Path) -> None:
     assert len(kept(here, message)) == len(here.story(message.id).relays) == 1
 
 
-async def test_a_callback_delivered_again_after_a_restart_is_a_duplicate(tmp_path: Path) -> None:
+async def test_a_callback_delivered_again_after_a_restart_is_a_duplicate(tmp_path: Path, wire: Wire) -> None:
     """What was applied before the restart is known after it: 200 Duplicate, nothing moves."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here:
         async with here.gateway() as running:
             message = await awaiting(here, running)
-            body = verdict(message)
+            body = verdict(message, wire=wire)
             signature = sign(here, body)
-            assert (await running.call_back("exstor", body, signature))[1]["ack"] == "Accepted"
+            assert wire.receipt((await running.call_back("exstor", body, signature))[1]) == "accepted"
         async with here.gateway() as running:
             status, answer = await running.call_back("exstor", body, signature)
-            assert (status, answer["ack"]) == (200, "Duplicate")
+            assert (status, wire.receipt(answer)) == (200, "duplicate")
     assert [disposition for disposition, _ in kept(here, message)] == [Disposition.APPLIED]
 
 
@@ -127,7 +120,7 @@ async def test_a_callback_delivered_again_after_a_restart_is_a_duplicate(tmp_pat
         {"key": "other"},
         {"aud": "https://elsewhere.example/smp/v1/callbacks/exstor"},
         {"aud": None},
-        {"typ": "smp-request+jws"},
+        {"typ": "typ_request"},
         {"kid": "exstor-2026-11"},
         {"crit": ["iat", "jti", "aud", "x"], "x": 1},
         {"jku": "https://elsewhere.example/jwks"},
@@ -135,13 +128,13 @@ async def test_a_callback_delivered_again_after_a_restart_is_a_duplicate(tmp_pat
         {"jti": None},
     ],
 )
-async def test_a_forged_callback_changes_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
+async def test_a_forged_callback_changes_nothing(tmp_path: Path, wire: Wire, changes: dict[str, Any]) -> None:
     """Wrong key, audience, type or header: 401 like an unknown participant, nothing stored, the message waits on."""
-    key = private_pem(ec.generate_private_key(ec.SECP256R1())) if "key" in changes else None
+    key = private_key(wire.algorithm, "stranger") if "key" in changes else None
     header = {name: value for name, value in changes.items() if name != "key"}
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message)
+        body = verdict(message, wire=wire)
         assert await running.call_back("exstor", body, sign(here, body, key=key, **header)) == REFUSED
         assert await running.call_back("nobody", body, sign(here, body)) == REFUSED
         (still,) = await running.messages("hams-bess")
@@ -149,12 +142,12 @@ async def test_a_forged_callback_changes_nothing(tmp_path: Path, changes: dict[s
     assert kept(here, message) == []
 
 
-async def test_callbacks_for_another_address_are_a_trouble_until_a_good_one_comes(tmp_path: Path) -> None:
+async def test_callbacks_for_another_address_are_a_trouble_until_a_good_one_comes(tmp_path: Path, wire: Wire) -> None:
     """The SMP signs for a public URL that is not ours: `/readyz` says so and since when; a stranger's bytes do not."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message)
-        stranger = private_pem(ec.generate_private_key(ec.SECP256R1()))
+        body = verdict(message, wire=wire)
+        stranger = private_key(wire.algorithm, "stranger")
         assert await running.call_back("exstor", body, sign(here, body, key=stranger)) == REFUSED
         assert not any("callbacks" in line for line in (await running.ready())[1]["degraded"])
         assert await running.call_back("exstor", body, sign(here, body, aud="https://elsewhere.example/x")) == REFUSED
@@ -165,38 +158,40 @@ async def test_callbacks_for_another_address_are_a_trouble_until_a_good_one_come
         assert not any("callbacks" in line for line in (await running.ready())[1]["degraded"])
 
 
-async def test_unsigned_tampered_and_misaddressed_bytes_are_refused_alike(tmp_path: Path) -> None:
+async def test_unsigned_tampered_and_misaddressed_bytes_are_refused_alike(tmp_path: Path, wire: Wire) -> None:
     """No signature, one byte changed, another participant's path: 401 each, the same body, nothing stored."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message)
+        body = verdict(message, wire=wire)
         signature = sign(here, body)
         assert await running.call_back("exstor", body, None) == REFUSED
-        assert await running.call_back("exstor", body.replace(b"Success", b"success"), signature) == REFUSED
+        assert await running.call_back("exstor", body + b" ", signature) == REFUSED
         assert await running.call_back("exflex", body, signature) == REFUSED
         assert (await running.call_back("exstor", body, signature))[0] == 200
     assert [disposition for disposition, _ in kept(here, message)] == [Disposition.APPLIED]
 
 
-@pytest.mark.parametrize("skew_s", [-301, 301])
-async def test_a_stale_callback_is_kept_and_its_transaction_polled_at_once(tmp_path: Path, skew_s: int) -> None:
-    """Well signed but 301 s off: 401, QUARANTINED, and the poll, due in a minute, is made now; then 401 again."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+@pytest.mark.parametrize("side", [-1, 1])
+async def test_a_stale_callback_is_kept_and_its_transaction_polled_at_once(
+    tmp_path: Path, wire: Wire, side: int
+) -> None:
+    """Well signed but a second too far off: 401, QUARANTINED, and the poll, due in a minute, is made now; 401 again."""
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message)
-        signature = sign(here, body, iat=int(time.time()) + skew_s)
+        body = verdict(message, wire=wire)
+        signature = sign(here, body, iat=int(time.time()) + side * (wire.tolerance_s + 1))
         assert (await running.call_back("exstor", body, signature))[0] == 401
         await running.reaches("hams-bess", State.COMPLETED)
         assert (await running.call_back("exstor", body, signature))[0] == 401
     assert [disposition for disposition, _ in kept(here, message)] == [Disposition.QUARANTINED]
-    assert here.front.requests("/transactions/status")
+    assert here.front.requests(*wire.status)
 
 
-async def test_one_jti_with_other_bytes_is_refused(tmp_path: Path) -> None:
+async def test_one_jti_with_other_bytes_is_refused(tmp_path: Path, wire: Wire) -> None:
     """409, whatever the second says; the first stands."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        first, second = verdict(message), verdict(message, "Failed")
+        first, second = verdict(message, wire=wire), verdict(message, "failed", wire=wire)
         assert (await running.call_back("exstor", first, sign(here, first, jti="one")))[0] == 200
         assert (await running.call_back("exstor", second, sign(here, second, jti="one")))[0] == 409
         (still,) = await running.messages("hams-bess")
@@ -204,46 +199,48 @@ async def test_one_jti_with_other_bytes_is_refused(tmp_path: Path) -> None:
     assert [disposition for disposition, _ in kept(here, message)] == [Disposition.APPLIED]
 
 
-@pytest.mark.parametrize("changes", [{"status": "Perhaps"}, {"errors": 7}, {"messageId": None}])
-async def test_a_callback_that_cannot_be_read_is_kept_and_polled(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"status": "Perhaps"}, {"errors": 7}, {"message_id": None}])
+async def test_a_callback_that_cannot_be_read_is_kept_and_polled(
+    tmp_path: Path, wire: Wire, changes: dict[str, Any]
+) -> None:
     """422 and QUARANTINED; where its ids can be read its transaction is polled at once."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message, **changes)
+        body = verdict(message, wire=wire, **changes)
         assert (await running.call_back("exstor", body, sign(here, body)))[0] == 422
-        if "messageId" not in changes:
+        if "message_id" not in changes:
             await running.reaches("hams-bess", State.COMPLETED)
     assert here.events("callback_received", disposition="quarantined")
 
 
-async def test_size_and_encoding_are_checked_before_anything_else(tmp_path: Path) -> None:
+async def test_size_and_encoding_are_checked_before_anything_else(tmp_path: Path, wire: Wire) -> None:
     """413 beyond the profile's limit, 415 for any content-encoding; the listener goes on."""
 
     def narrow(text: str) -> str:
         return text.replace("callback_bytes: 4194304", "callback_bytes: 2000")
 
-    async with world(tmp_path, profile=narrow) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, profile=narrow) as here, here.gateway() as running:
         assert (await running.call_back("exstor", b"x" * 2001, None))[0] == 413
         assert (await running.call_back("exstor", b"x", None, **{"Content-Encoding": "gzip"}))[0] == 415
         assert await running.call_back("exstor", b"x" * 2000, None) == REFUSED
 
 
-async def test_an_unknown_type_is_kept_and_acknowledged(tmp_path: Path) -> None:
+async def test_an_unknown_type_is_kept_and_acknowledged(tmp_path: Path, wire: Wire) -> None:
     """Another messageType, validly signed: 200, stored as OTHER, no state moves."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        body = verdict(message, messageType="Outage")
+        body = verdict(message, wire=wire, message_type="Outage")
         assert (await running.call_back("exstor", body, sign(here, body)))[0] == 200
         (still,) = await running.messages("hams-bess")
     assert still.state is State.AWAITING
     assert [disposition for disposition, _ in kept(here, message)] == [Disposition.OTHER]
 
 
-async def test_a_contradicting_verdict_is_kept_and_alarmed_and_moves_nothing(tmp_path: Path) -> None:
+async def test_a_contradicting_verdict_is_kept_and_alarmed_and_moves_nothing(tmp_path: Path, wire: Wire) -> None:
     """Success, then Failed with a fresh jti: 200, CONFLICT kept and alarmed, COMPLETED stands, no second relay."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        for body in (verdict(message), verdict(message, "Failed")):
+        for body in (verdict(message, wire=wire), verdict(message, "failed", wire=wire)):
             assert (await running.call_back("exstor", body, sign(here, body)))[0] == 200
         (still,) = await running.messages("hams-bess")
     assert still.state is State.COMPLETED
@@ -251,14 +248,14 @@ async def test_a_contradicting_verdict_is_kept_and_alarmed_and_moves_nothing(tmp
     assert len(here.events("callback_conflicted")) == len(here.story(message.id).relays) == 1
 
 
-async def test_one_participants_callback_cannot_decide_anothers_transaction(tmp_path: Path) -> None:
+async def test_one_participants_callback_cannot_decide_anothers_transaction(tmp_path: Path, wire: Wire) -> None:
     """Signed for exflex's address, with exstor's transaction id: exstor's message waits on, whoever it names."""
-    async with world(tmp_path, timings=SLOW_POLLS) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire, timings=SLOW_POLLS) as here, here.gateway() as running:
         message = await awaiting(here, running)
-        aud = here.environ["PUBLIC_URL"] + "/smp/v1/callbacks/exflex"
-        own = verdict(message, participant="exflex")
+        aud = here.environ["PUBLIC_URL"] + wire.callback("exflex")
+        own = verdict(message, wire=wire, participant="exflex")
         assert (await running.call_back("exflex", own, sign(here, own, aud=aud)))[0] == 200
-        foreign = verdict(message)
+        foreign = verdict(message, wire=wire)
         assert (await running.call_back("exflex", foreign, sign(here, foreign, aud=aud)))[0] == 403
         (still,) = await running.messages("hams-bess")
     assert still.state is State.AWAITING

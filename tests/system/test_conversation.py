@@ -7,20 +7,21 @@ import json
 from pathlib import Path
 
 from joserfc import jws
-from joserfc.jwk import ECKey
+from joserfc.jwk import import_key
 from joserfc.registry import HeaderParameter
 
 from gateway.core.mailbox import state_code
 from gateway.core.message import Hop
 from gateway.core.transaction import State
 from tests.system.rig import world
+from tests.system.wire import Wire
 
 _CRITICAL = {"iat": "int", "jti": "str", "aud": "str"}
 
 
-async def test_a_request_becomes_an_asset_and_the_plant_reads_it(tmp_path: Path) -> None:
+async def test_a_request_becomes_an_asset_and_the_plant_reads_it(tmp_path: Path, wire: Wire) -> None:
     """Request, verdict, read back: the plant is told `completed`, and every hop is on record in its order."""
-    async with world(tmp_path) as here, here.gateway() as running:
+    async with world(tmp_path, wire=wire) as here, here.gateway() as running:
         sequence = await here.ask("hams-bess", "HAMS 1")
         result = await here.plants["hams-bess"].result(sequence)
         await running.relayed()
@@ -36,33 +37,52 @@ async def test_a_request_becomes_an_asset_and_the_plant_reads_it(tmp_path: Path)
         assert times == sorted(times)
 
 
-async def test_an_independent_library_verifies_the_bytes_that_left(tmp_path: Path) -> None:
-    """The captured POST verifies with joserfc over the very bytes of the journal; its header is domain.md's."""
-    async with world(tmp_path) as here, here.gateway() as running:
+async def test_an_independent_library_verifies_the_bytes_that_left(tmp_path: Path, wire: Wire) -> None:
+    """The captured request verifies with joserfc over the very bytes of the journal; its header is domain.md's."""
+    async with world(tmp_path, wire=wire) as here, here.gateway() as running:
         await here.ask("hams-bess", "HAMS 1")
         message = await running.reaches("hams-bess", State.COMPLETED)
         story = here.story(message.id)
-        (seen,) = here.front.requests("/assets")
+        (seen,) = here.front.requests(wire.assets)
         members = json.loads((here.state / "pki" / "participants.jwks.json").read_text())["keys"]
-    (key,) = [ECKey.import_key(member) for member in members if member["participant"] == "exstor"]
-    signature = seen.headers["X-JWS-Signature".lower()]
-    head, middle, tail = signature.split(".")
+    (key,) = [import_key(member) for member in members if member["participant"] == "exstor"]
+    head, middle, tail = seen.signature.split(".")
     assert middle == ""
-    payload = base64.urlsafe_b64encode(seen.body).rstrip(b"=").decode()
+    payload = base64.urlsafe_b64encode(seen.content).rstrip(b"=").decode()
     understood = {name: HeaderParameter(name, kind, required=True) for name, kind in _CRITICAL.items()}
-    registry = jws.JWSRegistry(header_registry=understood, algorithms=["ES256"])
+    registry = jws.JWSRegistry(header_registry=understood, algorithms=[wire.algorithm])
     verified = jws.deserialize_compact(f"{head}.{payload}.{tail}", key, registry=registry)
     (submission,), (attempt,) = story.submissions, story.attempts
-    assert verified.payload == seen.body == submission.body
-    assert signature == attempt.signature
+    assert verified.payload == seen.content == submission.body
+    assert seen.signature == attempt.signature
     header = verified.headers()
     assert header == {
-        "alg": "ES256",
+        "alg": wire.algorithm,
         "kid": "exstor-2026-11",
-        "typ": "smp-request+jws",
+        "typ": wire.tree["signature"]["typ_request"],
         "iat": attempt.iat,
         "jti": attempt.jti,
-        "aud": here.front.base_url + "/assets",
+        "aud": here.front.base_url + wire.assets,
         "crit": ["iat", "jti", "aud"],
     }
-    assert seen.headers["x-message-id"] == submission.id == json.loads(seen.body)["messageId"]
+    name = wire.tree["members"]["submission"]["message_id"]
+    assert seen.message_id == submission.id == json.loads(seen.content)[name]
+    assert seen.headers["content-type"] == wire.tree["media_types"]["signed"]
+
+
+async def test_the_compact_form_carries_requests_answers_and_callbacks(tmp_path: Path) -> None:
+    """Every signed body is a compact JWS, answers too: the message is completed by its callback alone."""
+
+    def compact(text: str) -> str:
+        text = text.replace("form: detached", "form: compact").replace("responses: tls", "responses: signed")
+        return text.replace("signed: application/json", "signed: application/jose")
+
+    async with world(tmp_path, profile=compact, timings={"poll_first": "60s"}) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 1")
+        message = await running.reaches("hams-bess", State.COMPLETED)
+        (attempt,) = here.story(message.id).attempts
+        (seen,) = here.front.requests("/assets")
+    assert here.effects() == ["HAMS 1"]
+    assert (seen.body.count(b"."), seen.headers["content-type"]) == (2, "application/jose")
+    assert json.loads(attempt.answer or b"")["transactionId"] == message.transaction_id
+    assert (attempt.answer_signature or "").count(".") == 2

@@ -178,8 +178,8 @@ INSERT INTO attempt (submission_id, number, jti, iat, key_id, started_at, epoch)
 VALUES (:submission_id, :number, :jti, :iat, :key_id, :now, :epoch)
 
 -- :name settle_attempt
-UPDATE attempt SET signature = :signature, outcome = :outcome, status = :status, answer = :answer, note = :note,
-    settled_at = :now
+UPDATE attempt SET signature = :signature, outcome = :outcome, status = :status, answer = :answer,
+    answer_signature = :answer_signature, note = :note, settled_at = :now
 WHERE submission_id = :submission_id AND number = :number
 
 -- :name count_attempt
@@ -232,7 +232,7 @@ SELECT MIN(m.not_after) FROM part p JOIN message m ON m.id = p.message_id WHERE 
 
 -- :name attempts_of_message
 SELECT a.submission_id, a.number, a.jti, a.iat, a.key_id, a.started_at, a.signature, a.outcome, a.status, a.answer,
-    a.note, a.settled_at
+    a.answer_signature, a.note, a.settled_at
 FROM attempt a
 WHERE a.submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
 ORDER BY a.started_at, a.submission_id, a.number

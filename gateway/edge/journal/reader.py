@@ -46,6 +46,7 @@ class AttemptRow:
     outcome: str | None
     status: int | None
     answer: bytes | None
+    answer_signature: str | None
     note: str | None
     settled_at: int | None
 
@@ -186,7 +187,8 @@ def _audit(row: Row) -> AuditRow:
 
 
 def _attempt(row: Row) -> AttemptRow:
-    submission_id, number, jti, iat, key_id, started_at, signature, outcome, status, answer, note, settled_at = row
+    submission_id, number, jti, iat, key_id, started_at, signature, outcome, status, *answered, note, settled_at = row
+    answer, answer_signature = answered
     return AttemptRow(
         submission_id=submission_id,
         number=number,
@@ -198,6 +200,7 @@ def _attempt(row: Row) -> AttemptRow:
         outcome=outcome,
         status=status,
         answer=answer,
+        answer_signature=answer_signature,
         note=note,
         settled_at=settled_at,
     )

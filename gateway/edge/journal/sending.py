@@ -149,6 +149,7 @@ def _store_outcome(commit: Commit, submission: Submission, attempt: int, settlem
         outcome=settlement.event,
         status=settlement.status,
         answer=settlement.answer,
+        answer_signature=settlement.answer_signature,
         note=settlement.note,
     )
     sent_at = settlement.hops.get(Hop.SENT)
