@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -74,7 +74,7 @@ class Shape(Part):
 
     action: str
     ref: str
-    require_any: tuple[tuple[str, ...], ...] = ()
+    require_any: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
     members: dict[str, FieldSpec]
 
     @model_validator(mode="after")

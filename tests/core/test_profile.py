@@ -74,6 +74,7 @@ def test_durations_carry_their_unit(profile: Profile) -> None:
         ("answers.submission.login", [401, 202], "202 stands under both"),
         ("answers.submission.login", ["soon"], "neither"),
         ("asset.ref", "nobody", "nobody"),
+        ("asset.require_any", [[]], "at least 1"),
         ("asset.members.technology.words", "nothing", "nothing"),
         ("pipeline", "whenever", "after_submit"),
         ("surprise", 1, "surprise"),
