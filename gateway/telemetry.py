@@ -55,6 +55,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "site_recovered": EventSpec("info", ("site",)),
     "point_read_failed": EventSpec("warning", ("site", "connection")),
     "point_read_recovered": EventSpec("info", ("site", "connection")),
+    "point_values_lost": EventSpec("warning", ("site", "connection")),
     "heartbeat_failed": EventSpec("warning", ("site", "connection")),
     "heartbeat_recovered": EventSpec("info", ("site", "connection")),
     "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),

@@ -37,7 +37,7 @@ from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, check_template
 
 # Protocols that are designed, and named so that their absence is said clearly.
-PLANNED_PROTOCOLS = frozenset({"opcua", "mqtt"})
+PLANNED_PROTOCOLS = frozenset({"mqtt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

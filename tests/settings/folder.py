@@ -2,7 +2,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.modbus import spec
+import adapters.modbus
+import adapters.opcua
 from gateway.errors import ConfigError, ConfigProblem
 from gateway.settings.configuration import Configuration, load
 
@@ -25,7 +26,12 @@ class Folder:
         return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
 
     def load(self, environ: Mapping[str, str] | None = None, state: Path | None = None) -> Configuration:
-        return load(self.path / "gateway.yaml", adapters={"modbus": spec}, environ=environ or {}, state=state)
+        return load(
+            self.path / "gateway.yaml",
+            adapters={"modbus": adapters.modbus.spec, "opcua": adapters.opcua.spec},
+            environ=environ or {},
+            state=state,
+        )
 
     def problems(self, environ: Mapping[str, str] | None = None) -> list[ConfigProblem]:
         """Everything said about it, warnings of a usable configuration included."""

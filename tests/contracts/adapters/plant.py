@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
 from typing import Protocol
 
 from gateway.core.mailbox import Role
 from gateway.ports import Adapter
 from tests.adapters.modbus.rig import Rig, running
+from tests.adapters.opcua import rig as opcua_rig
 
 
 class Plant(Protocol):
@@ -68,4 +70,36 @@ async def modbus() -> AsyncIterator[Plant]:
         yield ModbusPlant(rig)
 
 
-PLANTS: Mapping[str, Callable[[], AbstractAsyncContextManager[Plant]]] = {"modbus": modbus}
+class OpcuaPlant:
+    """The OPC UA plant, behind a proxy that can be silent and vanish."""
+
+    def __init__(self, rig: opcua_rig.Rig) -> None:
+        self._rig = rig
+
+    def adapter(self) -> Adapter:
+        return self._rig.adapter()
+
+    async def ask(self, payload: Sequence[int]) -> int:
+        return await self._rig.site.request(1, {"export_limit": Decimal(payload[0]), "serial": f"{payload}"})
+
+    def role(self, role: Role) -> int:
+        return self._rig.site.role(role)
+
+    def silence(self) -> None:
+        self._rig.proxy.freeze()
+
+    async def vanish(self) -> None:
+        await self._rig.proxy.vanish()
+
+    async def come_back(self) -> None:
+        await self._rig.proxy.open()
+
+
+@asynccontextmanager
+async def opcua() -> AsyncIterator[Plant]:
+    async with opcua_rig.running() as rig:
+        rig.timeout = "300ms"
+        yield OpcuaPlant(rig)
+
+
+PLANTS: Mapping[str, Callable[[], AbstractAsyncContextManager[Plant]]] = {"modbus": modbus, "opcua": opcua}

@@ -1,0 +1,232 @@
+"""What the YAML says of an OPC UA server and its nodes; no I/O, and quick to import.
+
+``security`` is always written: ``None`` needs a ``plain:`` reason unless the server is on this machine, everything else
+needs our certificate and key and a list of certificates to trust, since a channel to whoever answers protects nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+
+from gateway.core.secret import SecretReference
+
+POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
+MODES = ("Sign", "SignAndEncrypt")
+NO_SECURITY = "None"
+_SECURITY = (NO_SECURITY, *(f"{policy}/{mode}" for policy in POLICIES for mode in MODES))
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
+_MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000}
+# OPC 10000-6, 5.3.1.10: the text form of a NodeId; `nsu=` names the namespace, whose number a restart may change.
+_NODE = re.compile(r"(?:ns=([0-9]{1,5});|nsu=([^;]+);)?([isgb])=(.+)", re.DOTALL)
+_NAMESPACES = 0x10000
+_NUMBERS = 0x100000000
+_TEXT_LENGTH = 4096  # OPC 10000-3, 8.2.4
+
+
+Identifier = int | str | uuid.UUID | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """A node: its namespace as an index or a URI, and its identifier as a number, text, GUID or bytes."""
+
+    namespace: int | str
+    identifier: Identifier
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
+def parse_node(value: object) -> NodeAddress:
+    """Read a NodeId in its text form.
+
+    Raises:
+        ValueError: another shape, or an identifier that its kind does not allow.
+    """
+    if isinstance(value, NodeAddress):
+        return value
+    match = _NODE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a node; write ns=2;s=NAME, ns=2;i=NUMBER or nsu=URI;s=NAME")
+    index, uri, kind, text = match.groups()
+    if index is not None and int(index) >= _NAMESPACES:
+        raise ValueError(f"namespace {index} is outside 0..{_NAMESPACES - 1}")
+    return NodeAddress(uri or int(index or 0), _IDENTIFIERS[kind](text), value)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text, re.ASCII) or int(text[:12]) >= _NUMBERS:
+        raise ValueError(f"i={text} is not a number in 0..{_NUMBERS - 1}")
+    return int(text)
+
+
+def _text(text: str) -> str:
+    if len(text) > _TEXT_LENGTH or not text.isprintable():
+        raise ValueError(f"s= takes at most {_TEXT_LENGTH} printable characters")
+    return text
+
+
+def _guid(text: str) -> uuid.UUID:
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        raise ValueError(f"g={text} is not a GUID, such as g=09087e75-8e5e-499b-954f-f2a9603db28a")
+    return uuid.UUID(text)
+
+
+def _opaque(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError(f"b={text} is not base64") from None
+
+
+_IDENTIFIERS: Mapping[str, Callable[[str], Identifier]] = {"i": _number, "s": _text, "g": _guid, "b": _opaque}
+
+
+def parse_duration(value: object) -> int:
+    """Read a duration with its unit, such as ``250ms``, as µs.
+
+    Raises:
+        ValueError: another shape, or nothing at all.
+    """
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write a number and its unit, such as 250ms or 1s")
+    duration = round(float(match[1]) * _MICROSECONDS[match[2]])
+    if duration == 0:
+        raise ValueError(f"{value!r} is no time at all")
+    return duration
+
+
+def parse_endpoint(value: object) -> str:
+    """Read the URL of a server.
+
+    Raises:
+        ValueError: another scheme, no host, a login in it.
+    """
+    if not isinstance(value, str):
+        raise ValueError("expected an endpoint, such as opc.tcp://10.20.1.6:4840")  # noqa: TRY004 - for pydantic
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme == "opc.tcp" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+        parts = urlsplit("")
+    if not fits or re.search(r"[\s?#\\]", value):
+        raise ValueError(f"{value!r} is not an endpoint; write opc.tcp://host:port/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an endpoint must not hold a login; write username: and password: file:PATH")
+    return value
+
+
+def parse_security(value: object) -> str:
+    """Read ``None`` or ``POLICY/MODE``.
+
+    Raises:
+        ValueError: none that is supported.
+    """
+    if not isinstance(value, str) or value not in _SECURITY:
+        raise ValueError(f"{value!r} is not one of {', '.join(_SECURITY)}")
+    return value
+
+
+Duration = Annotated[
+    int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
+]
+Node = Annotated[
+    NodeAddress,
+    PlainValidator(parse_node),
+    PlainSerializer(str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(ns=[0-9]{1,5};|nsu=[^;]+;)?[isgb]=.+$",
+            "examples": ["ns=2;s=BESS.SoC", "nsu=urn:plant;i=1042"],
+        }
+    ),
+]
+Endpoint = Annotated[
+    str, PlainValidator(parse_endpoint), WithJsonSchema({"type": "string", "pattern": "^opc\\.tcp://.+$"})
+]
+Security = Annotated[str, PlainValidator(parse_security), WithJsonSchema({"type": "string", "enum": [*_SECURITY]})]
+
+
+class OpcuaConnection(BaseModel):
+    """A session with one OPC UA server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["client"] = "client"
+    endpoint: Endpoint
+    security: Annotated[Security, Field(description="None, or policy/mode such as Basic256Sha256/SignAndEncrypt")]
+    plain: Annotated[str | None, Field(min_length=1, description="why security: None is good enough")] = None
+    certificate: Annotated[SecretReference | None, Field(description="our application certificate, DER or PEM")] = None
+    key: Annotated[SecretReference | None, Field(description="its private key")] = None
+    trust: Annotated[
+        SecretReference | None, Field(description="the server's certificate, or the CAs it may come from; PEM or DER")
+    ] = None
+    username: Annotated[str | None, Field(min_length=1)] = None
+    password: SecretReference | None = None
+    user_certificate: Annotated[SecretReference | None, Field(description="log in by certificate")] = None
+    user_key: SecretReference | None = None
+    publish: Annotated[Duration, Field(description="how often the server tells changes")] = 500_000
+    sampling: Annotated[Duration | None, Field(description="how often it looks for them; without it, as publish")] = (
+        None
+    )
+    queue: Annotated[int, Field(ge=1, le=10_000, description="changes kept per node between two publishes")] = 10
+    timeout: Annotated[Duration, Field(description="longest wait for one answer")] = 5_000_000
+    silence: Annotated[Duration, Field(description="how long the server may say nothing at all")] = 15_000_000
+
+    @model_validator(mode="after")
+    def _protected_or_plain(self) -> Self:
+        keys = {"certificate": self.certificate, "key": self.key, "trust": self.trust}
+        if self.security == NO_SECURITY:
+            if self.plain is None and urlsplit(self.endpoint).hostname not in _HERE:
+                raise ValueError("security: None protects nothing; write plain: with the reason why it is good enough")
+            return self
+        missing = [name for name, given in keys.items() if given is None]
+        if missing:
+            raise ValueError(
+                f"security: {self.security} needs certificate, key and trust; missing: {', '.join(missing)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if (self.user_certificate is None) != (self.user_key is None):
+            raise ValueError("user_certificate and user_key belong together")
+        if self.username is not None and self.user_certificate is not None:
+            raise ValueError("log in by username or by user_certificate, not both")
+        if self.username is not None and self.security == NO_SECURITY and self.plain is None:
+            raise ValueError(
+                "a password over security: None is open to everybody on the wire; write plain: if it may be"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _silence_is_longer(self) -> Self:
+        if self.silence < 2 * self.publish:
+            raise ValueError("silence must be at least twice publish, or every pause of the server is a lost link")
+        return self
+
+
+class OpcuaPoint(BaseModel):
+    """Which node a point is; its type is the node's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node: Node
+    sampling: Duration | None = None
+    queue: Annotated[int | None, Field(ge=1, le=10_000)] = None

@@ -1,0 +1,98 @@
+"""What the YAML may say of an OPC UA connection and its nodes, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+
+import pytest
+from pydantic import ValidationError
+
+import adapters.opcua
+from adapters.opcua.config import OpcuaConnection, OpcuaPoint, parse_node
+
+KEYS = {"certificate": "file:c.der", "key": "file:c.pem", "trust": "file:s.der"}
+
+
+@pytest.mark.parametrize(
+    ("node", "namespace", "identifier"),
+    [
+        ("i=85", 0, 85),
+        ("ns=2;s=BESS.SoC", 2, "BESS.SoC"),
+        ("ns=2;s=a;s=b=c", 2, "a;s=b=c"),  # whatever follows s= belongs to it
+        ("ns=65535;i=4294967295", 65535, 4294967295),
+        ("nsu=urn:plant:plc;s=x", "urn:plant:plc", "x"),
+        ("ns=3;g=09087e75-8e5e-499b-954f-f2a9603db28a", 3, uuid.UUID("09087e75-8e5e-499b-954f-f2a9603db28a")),
+        ("ns=1;b=M/RbKBsRVkePCePcx24oRA==", 1, bytes.fromhex("33f45b281b1156478f09e3dcc76e2844")),
+    ],
+)
+def test_a_node_is_read_as_the_standard_writes_it(node: str, namespace: int | str, identifier: object) -> None:
+    """All four kinds of identifier, with and without a namespace; it is shown as it was written."""
+    address = parse_node(node)
+    assert (address.namespace, address.identifier, str(address)) == (namespace, identifier, node)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ("BESS.SoC", "is not a node; write ns=2;s=NAME"),
+        (85, "85 is not a node"),
+        ("ns=70000;s=x", "namespace 70000 is outside 0..65535"),
+        ("ns=-1;s=x", "is not a node"),
+        ("ns=2;i=4294967296", "is not a number in 0..4294967295"),
+        ("ns=2;i=0x10", "is not a number"),
+        ("ns=2;i=1²", "is not a number"),
+        ("ns=2;s=", "is not a node"),
+        ("ns=2;s=a\nb", "printable"),
+        ("ns=2;g=123", "is not a GUID"),
+        ("ns=2;b=***", "is not base64"),
+        ("ns=2;x=1", "is not a node"),
+    ],
+)
+def test_anything_else_is_no_node(node: object, words: str) -> None:
+    """A slip of the pen is told here, not by a node that is never found."""
+    with pytest.raises(ValidationError, match=words):
+        OpcuaPoint.model_validate({"node": node})
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "security"),
+        ({"security": "None"}, "security: None protects nothing; write plain:"),
+        ({"security": "Basic128Rsa15/Sign"}, "is not one of None, Basic256Sha256/Sign"),
+        ({"security": "Basic256Sha256"}, "is not one of None, Basic256Sha256/Sign"),
+        ({"security": "Basic256Sha256/Sign"}, "needs certificate, key and trust; missing: certificate, key, trust"),
+        ({"security": "Aes256Sha256RsaPss/SignAndEncrypt", **KEYS, "trust": None}, "missing: trust"),
+        ({"security": "Basic256Sha256/Sign", **KEYS, "key": "----BEGIN"}, "expected a reference"),
+        ({"security": "None", "plain": "lab", "username": "op"}, "username and password belong together"),
+        ({"security": "None", "plain": "lab", "user_key": "file:k"}, "user_certificate and user_key belong together"),
+        ({"security": "None", "plain": "lab", "endpoint": "http://plant"}, "is not an endpoint; write opc.tcp://"),
+        ({"security": "None", "plain": "lab", "endpoint": "opc.tcp://u:p@plant"}, "must not hold a login"),
+        ({"security": "None", "plain": "lab", "silence": "100ms"}, "at least twice publish"),
+        ({"security": "None", "plain": "lab", "publish": 1}, "is not a duration"),
+        ({"security": "None", "plain": "lab", "queue": 0}, "greater than or equal to 1"),
+        ({"security": "None", "plain": "lab", "role": "master"}, "client"),
+        ({"security": "None", "plain": "lab", "timout": "1s"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_connections_say_what_is_wrong(members: dict[str, object], words: str) -> None:
+    """Security is always chosen, and what it needs is all there."""
+    with pytest.raises(ValidationError, match=words):
+        OpcuaConnection.model_validate({"endpoint": "opc.tcp://10.20.1.6:4840", **members})
+
+
+def test_a_password_over_an_open_link_needs_a_reason_even_here() -> None:
+    """On this machine a link may be open, but a password on it is still for everybody to read."""
+    members = {"endpoint": "opc.tcp://localhost", "security": "None", "username": "op", "password": "env:P"}
+    with pytest.raises(ValidationError, match="open to everybody on the wire"):
+        OpcuaConnection.model_validate(members)
+    assert OpcuaConnection.model_validate({**members, "plain": "loopback only"}).username == "op"
+
+
+def test_reading_a_configuration_imports_no_library() -> None:
+    """asyncua takes a second to import, which `--help` and `check` must not cost."""
+    code = "import sys, adapters.opcua; sys.exit('asyncua' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert adapters.opcua.spec.mailbox_layouts == {"points"}
