@@ -1,6 +1,7 @@
 import json
 
 from adapters.modbus import spec
+from gateway.app import adapters
 from gateway.settings.editor_schema import schemas, written
 from gateway.settings.example import example_configuration
 from tests.settings.folder import Folder
@@ -9,7 +10,7 @@ from tests.settings.folder import Folder
 def test_the_written_schemas_are_those_of_the_models(folder: Folder) -> None:
     """Pins config/schema against drift; `smp-gateway schema --write config/schema` mends it."""
     profile = folder.load().environments["test"].profile
-    for name, schema in schemas({"modbus": spec}, profile).items():
+    for name, schema in schemas(adapters(), profile).items():
         file = example_configuration() / "schema" / f"{name}.json"
         assert file.read_text("utf-8") == written(schema), f"{file.name} is not up to date"
 
