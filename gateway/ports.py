@@ -369,11 +369,12 @@ class Journal(Protocol):
         """Set when the reconciler looks at a submission next, and count the poll."""
 
     async def overdue(
-        self, environment: str, participant: str, state: State, now: int, *, limit: int
+        self, environment: str, participant: str, state: State, now: int, *, horizon: int, limit: int
     ) -> tuple[Sequence[Submission], int | None]:
         """A participant's submissions in this state (IN_DOUBT, AWAITING) whose time has come, longest overdue first.
 
-        At most ``limit``; and when the time of the next one comes that is not due yet.
+        At most ``limit``; and when the time of the next one comes that is not due yet. What is due after ``horizon``,
+        further away than any pause, was planned by a clock that has stepped back since, and is due now.
         """
 
     async def backlog(self, environment: str) -> int:
@@ -431,7 +432,7 @@ class Reply:
     ``handed_over`` is False only when no byte can have reached the SMP (DNS, connect, TLS, waiting for a connection).
     ``status`` is None when no readable answer came, and ``failure`` then says why. ``retry_after`` is in
     seconds. ``signature`` is the value of the answer's signature header. ``sent_at`` is when the last byte of the
-    request was written.
+    request was written, ``date_at`` what the answer's `Date` header says.
     """
 
     handed_over: bool
@@ -442,6 +443,7 @@ class Reply:
     failure: str = ""
     sent_at: int | None = None
     answered_at: int | None = None
+    date_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "smp_available": EventSpec("info", ("environment",)),
     "smp_throttled": EventSpec("warning", ("environment",)),
     "smp_unthrottled": EventSpec("info", ("environment",)),
-    "clock_skewed": EventSpec("warning", ("environment",)),
+    "clock_skewed": EventSpec("error", ("environment",)),
+    "clock_agreed": EventSpec("info", ("environment",)),
     # callbacks
     "callback_received": EventSpec("info", ("participant", "disposition")),
     "callback_refused": EventSpec("warning", ("code",), once_per_s=1.0),

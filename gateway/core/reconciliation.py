@@ -27,6 +27,9 @@ from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 
 SECOND = 1_000_000
+# A doubt that may not be sent again, its message's not-after having passed, is looked at again after this pause,
+# until a verdict or the doubt deadline ends it.
+LATE_PAUSE_US = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,11 @@ def can_ask(profile: Profile, submission: Submission) -> bool:
 def doubt_pause(profile: Profile, attempt: int) -> int:
     """µs from a doubt to the first look at it: none after the first attempt, then growing with each."""
     return 0 if attempt <= 1 else poll_pause(profile, attempt - 2)
+
+
+def longest_pause(profile: Profile) -> int:
+    """µs beyond which nothing is ever postponed, jitter included."""
+    return round(max(profile.timings.poll_longest_us, LATE_PAUSE_US) * (1 + profile.timings.poll_jitter)) + SECOND
 
 
 def poll_pause(profile: Profile, polls: int) -> int:

@@ -112,6 +112,7 @@ class SmpClient:
                     retry_after=_retry_after(response.headers.get("Retry-After"), self._clock.now()),
                     sent_at=trace.sent_at,
                     answered_at=self._clock.now(),
+                    date_at=_instant(response.headers.get("Date")),
                 )
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError) as error:
             return Reply(handed_over=trace.handed_over, failure=_sentence(error), sent_at=trace.sent_at)
@@ -148,8 +149,14 @@ def _retry_after(text: str | None, now: int) -> float | None:
         return None
     if text.isascii() and text.isdigit():
         return float(text)
+    at = _instant(text)
+    return None if at is None else max((at - now) / 1_000_000, 0.0)
+
+
+def _instant(text: str | None) -> int | None:
+    """µs UTC of an HTTP date (RFC 9110 section 5.6.7), or None where there is none."""
     try:
-        return max(parsedate_to_datetime(text).timestamp() - now / 1_000_000, 0.0)
+        return None if text is None else round(parsedate_to_datetime(text).timestamp() * 1_000_000)
     except (ValueError, OverflowError):  # also a date before the calendar's beginning
         return None
 

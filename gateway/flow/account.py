@@ -22,6 +22,7 @@ from gateway.core.message import Attempt, Kind, Lane
 from gateway.core.profile import Profile
 from gateway.core.turns import Errand, Urgency
 from gateway.errors import SignatureRefused
+from gateway.flow.agreement import PROBE_S
 from gateway.flow.gate import STATUS, Gate, Permit, login_errand
 from gateway.flow.trouble import Trouble
 from gateway.ports import Clock, Entropy, KeyRing, Reply, SignedCall, Signer, Transport
@@ -92,6 +93,7 @@ class Account:
         self._renew = asyncio.Event()
         self._released = asyncio.Event()
         self._held_kinds: dict[Kind, float] = {}
+        gate.agreement.on_end(self._renew.set)  # a login is not signed: its answer tells when the clocks agree again
 
     @property
     def ticket(self) -> Ticket | None:
@@ -130,6 +132,8 @@ class Account:
                 await asyncio.sleep(pause)
             elif self.ticket is None:
                 await self._fresh.wait()
+            elif not self.gate.agreement.holds:
+                await self.gate.agreement.wait()
             else:
                 permit = await self.gate.enter(self._errand(lane, endpoint, urgency()))
                 if self._at_hand(endpoint):
@@ -141,6 +145,7 @@ class Account:
         outcome = outcome_of(self.profile, handed_over=reply.handed_over, status=reply.status, clear=clear)
         reason = reply.failure or f"the SMP answered {reply.status}"
         permit.settle(outcome, reason=reason, retry_after_s=reply.retry_after)
+        self.gate.agreement.observe(reply, self.profile.timings.clock_tolerance_us)
 
     def _errand(self, lane: Lane, endpoint: str, urgency: Urgency) -> Errand:
         return Errand(participant=self.identity.participant, lane=str(lane), urgency=urgency, endpoint=endpoint)
@@ -289,8 +294,11 @@ class Account:
         self._renew.clear()  # what was dropped before this login is made good by it
         self._fresh.set()
         life_s = max((token.expires_at - self._clock.now()) / 1_000_000, 1.0)
+        renewal_s = life_s * self.profile.timings.token_renewal
+        if not self.gate.agreement.holds:
+            renewal_s = min(renewal_s, PROBE_S * self._entropy.jitter(0.2))
         try:
-            async with asyncio.timeout(life_s * self.profile.timings.token_renewal):
+            async with asyncio.timeout(renewal_s):
                 await self._renew.wait()
         except TimeoutError:
             return
@@ -317,7 +325,7 @@ class Account:
 
     def _at_hand(self, endpoint: str) -> bool:
         """Whether the SMP would take a request to this endpoint from us, as far as we know."""
-        return self.ticket is not None and not self._endpoint_pause(endpoint)
+        return self.ticket is not None and self.gate.agreement.holds and not self._endpoint_pause(endpoint)
 
     def _endpoint_pause(self, endpoint: str) -> float:
         """Seconds until a held endpoint is tried again, or 0."""

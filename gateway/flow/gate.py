@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from gateway.core.circuit import Circuit, Outcome
 from gateway.core.turns import Errand, Turns, Urgency
+from gateway.flow.agreement import Agreement
 from gateway.flow.trouble import Trouble
 from gateway.ports import Clock, Entropy
 
@@ -73,6 +74,7 @@ class Gate:
     ) -> None:
         self.environment = environment
         self.back_at = clock.now()  # since when the SMP could be spoken to without a break, as far as we know
+        self.agreement = Agreement(environment, clock=clock, event=event)
         self.news: asyncio.Queue[OutageNews] = asyncio.Queue()  # of outages, for flow.outage
         self._clock = clock
         self._entropy = entropy
@@ -94,7 +96,8 @@ class Gate:
         """What does not work now in this environment, for `/readyz`."""
         self._look_for_the_end()
         what = f"SMP {self.environment}"
-        return tuple(trouble.line(what) for trouble in (self._outage, self._throttled) if trouble.reason)
+        lines = tuple(trouble.line(what) for trouble in (self._outage, self._throttled) if trouble.reason)
+        return (*lines, *self.agreement.degraded)
 
     @property
     def askable_since(self) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from gateway.core import answer, codec
 from gateway.core.answer import FindingKind, StatusFinding
 from gateway.core.message import Attempt, Submission
-from gateway.core.reconciliation import Step, can_ask, decide
+from gateway.core.reconciliation import Step, can_ask, decide, longest_pause
 from gateway.core.record import Changed
 from gateway.core.transaction import Event, State
 from gateway.flow.account import Account
@@ -77,8 +77,14 @@ class Reconciler:
         wake = self._signals.overdue(owner.participant, state)
         while True:
             wake.clear()
+            now = self._clock.now()
             due, next_at = await self._journal.overdue(
-                owner.environment, owner.participant, state, self._clock.now(), limit=_AT_ONCE
+                owner.environment,
+                owner.participant,
+                state,
+                now,
+                horizon=now + longest_pause(account.profile),
+                limit=_AT_ONCE,
             )
             async with asyncio.TaskGroup() as group:
                 for submission in due:

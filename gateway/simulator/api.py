@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -105,7 +106,11 @@ class Api:
             if name == "status" and (path := self._wire.paths.get("status_by_submission")):
                 application.router.add_route(self._wire.methods[name], path, route)
         application.router.add_get(JWKS_PATH, self._answering(self._keys, signed=False))
+        application.on_response_prepare.append(self._date)
         return application
+
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self._clock() / 1e6, usegmt=True)
 
     def _answering(
         self, handler: Callable[[web.Request], Awaitable[web.Response]], *, signed: bool

@@ -42,7 +42,7 @@ class SimulatedSmp:
     logins, ``state/smp-ledger.db`` for the ledger; starting again on the same folder goes on where the last run ended,
     however that ended. ``callback_url`` is the gateway's ``public_url``. ``also_known_as`` holds further base URLs
     under which participants reach it (a proxy's), since a signature names the one that its signer used. ``faults`` may
-    be changed or replaced at any time.
+    be changed or replaced at any time. ``clock`` is its wall clock (µs UTC), which its `Date` headers show as well.
     """
 
     def __init__(
@@ -61,7 +61,9 @@ class SimulatedSmp:
         redelivery: Redelivery | None = None,
         faults: Faults | None = None,
         tell: Callable[[str], None] | None = None,
+        clock: Callable[[], int] = now_us,
     ) -> None:
+        self._clock = clock
         self.wire = wire.read(profile_path)
         self.state = state
         self.host = host
@@ -108,7 +110,7 @@ class SimulatedSmp:
             stack.push_async_callback(door.remove)
             self._outages = Outages(door, tasks=tasks, tell=self._tell)
             self._writer = Writer(
-                wire=self.wire, public_url=self.callback_url, key=lambda: self.pki.signing, clock=now_us
+                wire=self.wire, public_url=self.callback_url, key=lambda: self.pki.signing, clock=self._clock
             )
             self._courier = Courier(
                 ledger=self.ledger,
@@ -120,7 +122,7 @@ class SimulatedSmp:
                 writer=self._writer,
                 available=self._outages.over,
                 faults=lambda: self.faults,
-                clock=now_us,
+                clock=self._clock,
                 tell=self._tell,
             )
             for transaction_id in self.ledger.undecided():
@@ -209,7 +211,7 @@ class SimulatedSmp:
             audiences=self._audiences,
             process=self._schedule,
             faults=lambda: self.faults,
-            clock=now_us,
+            clock=self._clock,
             tell=self._tell,
         )
 

@@ -27,13 +27,16 @@ class Smp:
     plan: list[Reply] = field(default_factory=list)
     takes_s: float = 0.0
     logins: list[float] = field(default_factory=list)
+    off_by: int = 0  # µs that its clock is ahead of ours
 
     async def login(self, _username: str, _password: str) -> Reply:
         self.logins.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.takes_s)
         if self.plan:
             return self.plan.pop(0)
-        return Reply(handed_over=True, status=200, body=json.dumps({"token": "same", "expiresIn": 1800}).encode())
+        body = json.dumps({"token": "same", "expiresIn": 1800}).encode()
+        now = VirtualClock().now()
+        return Reply(handed_over=True, status=200, body=body, sent_at=now, answered_at=now, date_at=now + self.off_by)
 
     async def submit(self, call: SignedCall, bearer: str) -> Reply:
         raise AssertionError(f"{call} {bearer}")
@@ -277,5 +280,39 @@ def test_a_held_endpoint_is_tried_again_and_told_once(profile: Profile) -> None:
         await scene.ticket()
         assert asyncio.get_running_loop().time() == 300
         assert scene.events.count("endpoint_held") == 1
+
+    tell(profile, story)
+
+
+def test_a_clock_that_disagrees_stops_signing_and_is_watched_by_logins(profile: Profile) -> None:
+    """Ten minutes off: told once, no permit, a login every 30 s, and all goes on with the first `Date` that agrees."""
+
+    async def story(scene: Scene) -> None:
+        await scene.ticket()
+        started = asyncio.get_running_loop().time()
+        scene.smp.off_by = 600_000_000
+        await asyncio.sleep(1440)  # until the next login, whose answer tells
+        waiting = asyncio.create_task(scene.account.ready(LANE, ASSETS, 0))
+        await asyncio.sleep(100)
+        assert (waiting.done(), scene.account.permit(LANE, ASSETS)) == (False, None)
+        assert [line for line in scene.gate.degraded if "600 s behind the SMP's; nothing is signed" in line]
+        assert [at - started for at in scene.smp.logins[1:]] == [1440, 1470, 1500, 1530]
+        scene.smp.off_by = 0
+        await waiting
+        assert asyncio.get_running_loop().time() - started == 1560
+        assert [name for name in scene.events if name.startswith("clock")] == ["clock_skewed", "clock_agreed"]
+        assert scene.gate.degraded == ()
+
+    tell(profile, story)
+
+
+def test_a_clock_a_minute_off_alarms_and_signs_on(profile: Profile) -> None:
+    """Beyond 30 s people are told; within half the tolerance the SMP still believes us."""
+
+    async def story(scene: Scene) -> None:
+        scene.smp.off_by = -60_000_000
+        await scene.ticket()
+        assert "clock_skewed" in scene.events
+        assert scene.account.permit(LANE, ASSETS) is not None
 
     tell(profile, story)

@@ -140,7 +140,7 @@ class Front:
             body = await reply.read()
         if answer is not None:
             return self._answer(request, answer, seen)
-        kept = {"content-type", "retry-after", self.wire.header("signature")}
+        kept = {"content-type", "retry-after", "date", self.wire.header("signature")}
         passed = {name: value for name, value in reply.headers.items() if name.lower() in kept}
         return web.Response(status=reply.status, body=body, headers=passed)
 

@@ -26,10 +26,12 @@ from gateway.core.message import Message
 from gateway.core.point import Value
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
+from gateway.ports import Clock
 from gateway.settings.configuration import Configuration, load
 from gateway.settings.secrets import secret_path
 from gateway.simulator import Redelivery, SimulatedSmp
 from gateway.simulator.ledger import Ledger
+from gateway.simulator.smp import now_us
 from gateway.telemetry import Telemetry
 from tests.system.front import Front
 from tests.system.wire import SMP_V1, Wire, private_key
@@ -90,10 +92,10 @@ class World:
         return self.fronts["test"]
 
     @asynccontextmanager
-    async def gateway(self) -> AsyncIterator[Running]:
-        """Open the gateway; opening it again is a restart on the same state."""
+    async def gateway(self, clock: Clock | None = None) -> AsyncIterator[Running]:
+        """Open the gateway; opening it again is a restart on the same state. ``clock`` replaces the machine's."""
         telemetry = Telemetry(stream=self.log)
-        async with gateway(self.configuration, environ=self.environ, telemetry=telemetry) as running:
+        async with gateway(self.configuration, environ=self.environ, telemetry=telemetry, clock=clock) as running:
             yield Running(self, running, telemetry)
 
     def events(self, name: str, **fields: object) -> list[dict[str, Any]]:
@@ -196,6 +198,7 @@ async def world(
     processing_delay_s: float = 0.0,
     token_life_s: int = 1800,
     smp_up: bool = True,
+    smp_clock: Callable[[], int] = now_us,
 ) -> AsyncIterator[World]:
     """Start the SMP with its front, and the plants, all speaking ``wire``.
 
@@ -234,6 +237,7 @@ async def world(
                 also_known_as=(f"https://127.0.0.1:{front_ports[name]}",),
                 token_life_s=token_life_s,
                 redelivery=Redelivery(first_s=0.02, longest_s=0.1, tries=10_000),
+                clock=smp_clock,
             )
             await stack.enter_async_context(smps[name])
             fronts[name] = Front(smps[name], front_ports[name], wire)

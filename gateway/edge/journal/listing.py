@@ -27,7 +27,7 @@ def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:
 def overdue(reading: Reading, whose: Mapping[str, str | int], limit: int) -> tuple[Sequence[Submission], int | None]:
     """The submissions whose time has come, longest overdue first, and when the next one's comes.
 
-    ``whose`` names environment, participant, state, and until when.
+    ``whose`` names environment, participant, state, until when, and the horizon (ports.Journal.overdue).
     """
     found = [rows.submission(row) for row in reading.all("overdue_submissions", **whose, limit=limit)]
     row = reading.one("next_due", **whose)

@@ -150,13 +150,13 @@ SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
 WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.participant = :participant AND s.state = :state
-    AND s.environment = :environment AND s.due_at <= :until
+    AND s.environment = :environment AND (s.due_at <= :until OR s.due_at > :horizon)
 ORDER BY s.due_at LIMIT :limit
 
 -- :name next_due
 SELECT MIN(due_at) FROM submission
 WHERE state IN ('sending', 'in_doubt', 'awaiting') AND participant = :participant AND state = :state
-    AND environment = :environment AND due_at > :until
+    AND environment = :environment AND due_at > :until AND due_at <= :horizon
 
 -- :name count_backlog
 SELECT COUNT(*) FROM message WHERE state = 'accepted' AND environment = :environment
@@ -212,7 +212,7 @@ UPDATE submission SET due_at = :due_at, polls = polls + 1
 WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
 
 -- :name hasten
-UPDATE submission SET due_at = :now
+UPDATE submission SET due_at = 0
 WHERE id = :id AND state IN ('in_doubt', 'awaiting') AND :epoch = (SELECT epoch FROM node WHERE id = 1)
 
 -- :name parts_of_submission

@@ -8,15 +8,12 @@ from dataclasses import replace
 from gateway.core import division
 from gateway.core.division import Fate
 from gateway.core.message import Attempt, Hop, Lane, Message, Problem, Submission
+from gateway.core.reconciliation import LATE_PAUSE_US
 from gateway.core.record import Changed, Outgoing, Portion, Settlement, Waiting
 from gateway.core.transaction import TRANSITIONS, Event, State
 from gateway.edge.journal import intake, listing, moving, rows, verdicts
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
-
-# A doubt that may not be sent again, its message's not-after having passed, is looked at again after this pause (µs),
-# until a verdict or the doubt deadline ends it.
-_LATE_PAUSE = 60_000_000
 
 
 def head(reading: Reading, lane: Lane, *, after_verdict: bool) -> tuple[Message, Submission | None] | None:
@@ -105,7 +102,7 @@ def retake(commit: Commit, submission_id: str, event: Event, attempt: Attempt) -
         return None
     row = commit.one("not_after_of_submission", submission_id=submission_id)
     if row is not None and row[0] is not None and row[0] <= commit.now:
-        commit.run("postpone", id=submission_id, due_at=commit.now + _LATE_PAUSE)
+        commit.run("postpone", id=submission_id, due_at=commit.now + LATE_PAUSE_US)
         return None
     return _send_again(commit, submission, event, attempt)
 

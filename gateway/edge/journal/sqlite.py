@@ -275,7 +275,7 @@ class SqliteJournal:
         await self._commit(lambda commit: commit.run("postpone", id=submission_id, due_at=due_at))
 
     async def overdue(
-        self, environment: str, participant: str, state: State, now: int, *, limit: int
+        self, environment: str, participant: str, state: State, now: int, *, horizon: int, limit: int
     ) -> tuple[Sequence[Submission], int | None]:
         """See `ports.Journal`."""
         whose: dict[str, str | int] = {
@@ -283,6 +283,7 @@ class SqliteJournal:
             "participant": participant,
             "state": state,
             "until": now,
+            "horizon": horizon,
         }
         return await self._list(lambda reading: listing.overdue(reading, whose, limit))
 

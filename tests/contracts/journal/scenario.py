@@ -176,7 +176,9 @@ async def sent(journal: Journal, sequence: int, name: str, lane: Lane = BATTERY)
 async def overdue(journal: Journal, now: int) -> tuple[list[Submission], int | None]:
     """What is due of this lane's participant, in doubt or awaiting, and when the next one's time comes."""
     both = [
-        await journal.overdue(BATTERY.environment, BATTERY.participant, state, now, limit=100)
+        await journal.overdue(
+            BATTERY.environment, BATTERY.participant, state, now, horizon=now + 3600 * SECOND, limit=100
+        )
         for state in (State.IN_DOUBT, State.AWAITING)
     ]
     later = [next_at for _, next_at in both if next_at is not None]

@@ -167,6 +167,15 @@ async def test_overdue_lists_doubts_and_verdicts_that_are_late(place: Place, jou
     assert late.awaiting_since <= place.clock.at
 
 
+async def test_what_a_clock_planned_that_has_stepped_back_since_is_due(place: Place, journal: Journal) -> None:
+    """Due beyond the horizon, further away than any pause: looked at now instead of in an hour."""
+    await sent(journal, 1, "s1")
+    await journal.settle("s1", 1, accepted("TX-1"))
+    await journal.postpone("s1", place.clock.at + 2 * 3600 * SECOND)
+    (stranded,), next_at = await overdue(journal, place.clock.at)
+    assert (stranded.id, next_at) == ("s1", None)
+
+
 async def test_a_restart_puts_sending_into_doubt(place: Place) -> None:
     """After reopening, whatever was SENDING is IN_DOUBT and due at once; nothing else moved."""
     async with place.open() as journal:
