@@ -17,11 +17,14 @@ from gateway.cli import message_acts
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.cli.operations import AsJson
 from gateway.core import codec
-from gateway.core.message import Hop, Message, Problem
+from gateway.core.message import Hop, Message, Problem, Submission
 from gateway.core.printable import printable
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
 from gateway.errors import GatewayError
+
+_SHOWN_PORTIONS = 8  # of a submission, in the picture for people
+_AGAIN = " (sent again: refused for other rows' sake)"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _act in (message_acts.retry, message_acts.refuse, message_acts.resend, message_acts.resolve):
@@ -124,8 +127,9 @@ def _timeline(story: MessageStory) -> Table:
 
 
 def _evidence(story: MessageStory) -> dict[str, list[str]]:
-    """One line for each attempt, callback and relay."""
+    """One line for each submission, attempt, callback and relay."""
     return {
+        "submission": [_carries(story, submission) for submission in story.submissions],
         "attempt": [
             f"{row.submission_id} #{row.number} jti {row.jti} key {row.key_id}: "
             f"{row.outcome or 'under way when the gateway ended'} {row.status or ''} {row.note or ''}".rstrip()
@@ -140,6 +144,16 @@ def _evidence(story: MessageStory) -> dict[str, list[str]]:
     }
 
 
+def _carries(story: MessageStory, submission: Submission) -> str:
+    own = [each for each in story.portions if each.submission_id == submission.id]
+    told = ", ".join(
+        f"{each.rows.start}-{each.rows.stop - 1}{_AGAIN if each.fate is not None and each.fate.released else ''}"
+        for each in own[:_SHOWN_PORTIONS]
+    )
+    more = f" and {len(own) - _SHOWN_PORTIONS} pieces more" if len(own) > _SHOWN_PORTIONS else ""
+    return f"{submission.id} {submission.state} {submission.transaction_id or '-'}: rows {told}{more}"
+
+
 def _story(story: MessageStory) -> dict[str, object]:
     return {
         **_summary(story.message),
@@ -149,6 +163,19 @@ def _story(story: MessageStory) -> dict[str, object]:
         "timeline": [
             {"at": row.at, "event": row.event, "actor": row.actor, "from": row.from_state, "to": row.to_state}
             for row in story.audit
+        ],
+        "submissions": [
+            {
+                "id": submission.id,
+                "state": submission.state,
+                "transactionId": submission.transaction_id,
+                "rows": [
+                    {"first": each.rows.start, "count": len(each.rows), "offset": each.offset, "fate": each.fate}
+                    for each in story.portions
+                    if each.submission_id == submission.id
+                ],
+            }
+            for submission in story.submissions
         ],
         "attempts": [
             {

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     WRONG_END = "ended otherwise than it must"  # I1
     EFFECT_TWICE = "created twice at the SMP"  # I2
     SUBMITTED_TWICE = "one request under two submission ids"  # I2
+    SPARED = "sent again although the SMP did not refuse it"  # I2
     REORDERED = "sent in another order than accepted"  # I3
     UNCOMMITTED = "sent without or before a commit"  # I4
     OTHER_BYTES = "sent with other bytes than committed"  # I4
@@ -119,9 +120,13 @@ def _submissions(journal: JournalRecord, ledger: LedgerRecord) -> Iterator[Viola
             yield from _commits(sent[ident][1], came)
     known = {entry.submission: entry for entry in ledger.entries}
     for message in journal.messages:
-        if len(message.submissions) > 1:
+        standing = [each for each in message.submissions if each.stands]
+        if len(standing) > 1:
             yield Violation(kind=Kind.SUBMITTED_TWICE, detail=_named(message))
-        yield from _outcome(message, [known[each.id] for each in message.submissions if each.id in known])
+        for each in message.submissions:
+            if not each.stands and each.id in known and known[each.id].status is not Status.FAILED:
+                yield Violation(kind=Kind.SPARED, detail=f"{_named(message)}: submission {each.id}")
+        yield from _outcome(message, [known[each.id] for each in standing if each.id in known])
 
 
 def _commits(submission: Sent, arrivals: Sequence[Arrival]) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.core.message import Lane, Submission
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
-from gateway.edge.journal.reader import AttemptRow, AuditRow, JournalReader, MessageStory
+from gateway.edge.journal.reader import AuditRow, JournalReader, MessageStory
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.record import Arrival, Entry
 
@@ -59,13 +59,15 @@ class LedgerRecord:
 class Sent:
     """One submission as the journal has it.
 
-    ``names`` are the assets in its body, ``committed`` the times at which its attempts went to disk (µs UTC).
+    ``names`` are the message's own assets in its body, ``committed`` the times at which its attempts went to disk
+    (µs UTC). Without ``stands`` it was refused for another message's sake, and the message's rows went again.
     """
 
     id: str
     sha256: str
     names: tuple[str, ...]
     committed: tuple[int, ...]
+    stands: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,19 +145,23 @@ def _kept(story: MessageStory) -> Kept:
         lane=story.message.lane,
         sequence=_sequence(story.message.intake_key),
         state=story.message.state,
-        submissions=tuple(_sent(each, story.attempts) for each in story.submissions),
+        submissions=tuple(_sent(each, story) for each in story.submissions),
         audit=story.audit,
         verdicts=_verdicts(story.audit),
         pending_relays=sum(relay.state == "pending" for relay in story.relays),
     )
 
 
-def _sent(submission: Submission, attempts: Sequence[AttemptRow]) -> Sent:
+def _sent(submission: Submission, story: MessageStory) -> Sent:
+    own = [each for each in story.portions if each.submission_id == submission.id]
+    assets = json.loads(submission.body)["assets"]
+    places = [place for each in own for place in range(each.offset, each.offset + len(each.rows))]
     return Sent(
         id=submission.id,
         sha256=hashlib.sha256(submission.body).hexdigest(),
-        names=tuple(asset["assetName"] for asset in json.loads(submission.body)["assets"]),
-        committed=tuple(each.started_at for each in attempts if each.submission_id == submission.id),
+        names=tuple(assets[place]["assetName"] for place in places),
+        committed=tuple(each.started_at for each in story.attempts if each.submission_id == submission.id),
+        stands=any(each.fate is None or not each.fate.released for each in own),
     )
 
 

@@ -152,6 +152,15 @@ def test_a_repeated_arrival_after_a_second_commit_is_clean() -> None:
     assert again.arrivals(arrival(1, "s1", 150), arrival(2, "s1", 170), arrival(3, "s2", 250)).kinds() == set()
 
 
+def test_an_innocent_message_that_went_again_is_clean() -> None:
+    """Pins that a submission which the SMP refused for another message's sake may be followed by one that stands."""
+    run = good()
+    first = run.journal.messages[0].submissions[0]
+    merged = replace(first, id="s2", stands=False)
+    merged = replace(merged, sha256="h2", committed=(200,))
+    assert run.message(0, submissions=(first, merged)).kinds() == set()
+
+
 def lost(run: Run) -> Run:
     return replace(run, journal=JournalRecord(messages=run.journal.messages[:2]))
 
@@ -183,6 +192,11 @@ def two_transactions(run: Run) -> Run:
 def submitted_twice(run: Run) -> Run:
     first, second = run.journal.messages[0].submissions[0], run.journal.messages[1].submissions[0]
     return run.message(0, submissions=(first, second))
+
+
+def sent_again_although_created(run: Run) -> Run:
+    first = replace(run.journal.messages[0].submissions[0], stands=False)
+    return run.message(0, submissions=(first,))
 
 
 def reordered(run: Run) -> Run:
@@ -271,6 +285,7 @@ def other_asset(run: Run) -> Run:
         (created_twice, Kind.EFFECT_TWICE),
         (two_transactions, Kind.EFFECT_TWICE),
         (submitted_twice, Kind.SUBMITTED_TWICE),
+        (sent_again_although_created, Kind.SPARED),
         (reordered, Kind.REORDERED),
         (unknown_submission, Kind.UNCOMMITTED),
         (sent_before_commit, Kind.UNCOMMITTED),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from gateway.cli.messages import app as messages
+from gateway.cli.messages import app as messages_app
 from gateway.core.mailbox import state_code
 from gateway.core.message import Message
 from gateway.core.transaction import State
@@ -151,6 +151,13 @@ async def test_one_bad_message_costs_the_others_a_submission_only(tmp_path: Path
     assert [(p.row, p.code) for p in messages[1].problems] == [(0, "DUPLICATE_ASSET")]
     assert [message.problems for message in messages[2:]] == [(), ()]
     assert here.effects() == ["B", "A", "C", "D"]
+    where = (str(here.folder / "gateway.yaml"), messages[2].id, "--state", str(here.state))
+    shown = CliRunner().invoke(messages_app, ["show", *where, "--json"]).stdout
+    assert [(each["state"], each["rows"][0]["fate"]) for each in json.loads(shown)["submissions"]] == [
+        ("failed", "again"),
+        ("completed", None),
+    ]
+    assert "rows 0-0 (sent again" in CliRunner().invoke(messages_app, ["show", *where]).stdout
 
 
 async def test_a_name_twice_in_the_queue_goes_in_two_submissions(tmp_path: Path) -> None:
@@ -214,8 +221,8 @@ async def test_a_warning_is_shown_and_refuses_nothing(tmp_path: Path) -> None:
     (seen,) = here.front.requests("/assets")
     assert set(json.loads(seen.body)) == {"messageId", "action", "assets"}
     where = [str(here.folder / "gateway.yaml"), "--state", str(here.state)]
-    (listed,) = json.loads(CliRunner().invoke(messages, ["list", *where, "--json"]).stdout)
+    (listed,) = json.loads(CliRunner().invoke(messages_app, ["list", *where, "--json"]).stdout)
     assert [(w["row"], w["code"]) for w in listed["warnings"]] == [(0, "gsp_mismatch")]
-    assert "warning: row 0 meterPoints[0].id" in CliRunner().invoke(messages, ["list", *where]).stdout
-    shown = CliRunner().invoke(messages, ["show", where[0], message.id, *where[1:]]).stdout
+    assert "warning: row 0 meterPoints[0].id" in CliRunner().invoke(messages_app, ["list", *where]).stdout
+    shown = CliRunner().invoke(messages_app, ["show", where[0], message.id, *where[1:]]).stdout
     assert "warning, gsp_mismatch: row 0" in shown

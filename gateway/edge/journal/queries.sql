@@ -224,6 +224,11 @@ SELECT p.message_id, p.first_row, p.row_count, p.first_in_submission, '[]', p.fa
 FROM part p JOIN submission s ON s.id = p.submission_id
 WHERE p.message_id = :message_id
 
+-- :name portions_of_message
+SELECT p.submission_id, p.first_row, p.row_count, p.first_in_submission, p.fate
+FROM part p JOIN attempt a ON a.submission_id = p.submission_id AND a.number = 1
+WHERE p.message_id = :message_id ORDER BY a.started_at, p.submission_id, p.first_in_submission
+
 -- :name message_to_move
 SELECT id, row_count, state, rest, lane, problems, created, rules, salvage FROM message WHERE id = :id
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from gateway.core.division import Fate
 from gateway.core.message import Message, Submission
 from gateway.core.record import Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
@@ -30,6 +31,19 @@ class AuditRow:
     from_state: State | None
     to_state: State | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortionRow:
+    """Consecutive rows of the message in one submission, where they begin at row ``offset``.
+
+    ``fate`` is what became of them where that is not what became of the submission.
+    """
+
+    submission_id: str
+    rows: range
+    offset: int
+    fate: Fate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +102,7 @@ class MessageStory:
     revision: str
     rules: tuple[RelayRule, ...]
     submissions: tuple[Submission, ...]
+    portions: tuple[PortionRow, ...]
     attempts: tuple[AttemptRow, ...]
     callbacks: tuple[CallbackRow, ...]
     relays: tuple[RelayRow, ...]
@@ -162,6 +177,7 @@ class JournalReader:
             revision=revision,
             rules=rows.load_rules(rules),
             submissions=tuple(map(rows.submission, reading.all("submissions_of_message", message_id=ident))),
+            portions=tuple(map(_portion, reading.all("portions_of_message", message_id=ident))),
             attempts=tuple(map(_attempt, reading.all("attempts_of_message", message_id=ident))),
             callbacks=tuple(map(_callback, reading.all("callbacks_of_message", message_id=ident))),
             relays=tuple(map(_relay, reading.all("relays_of_message", message_id=ident))),
@@ -183,6 +199,16 @@ def _audit(row: Row) -> AuditRow:
         from_state=_state(before),
         to_state=_state(after),
         detail=detail,
+    )
+
+
+def _portion(row: Row) -> PortionRow:
+    submission_id, first, count, offset, fate = row
+    return PortionRow(
+        submission_id=submission_id,
+        rows=range(first, first + count),
+        offset=offset,
+        fate=None if fate is None else Fate(fate),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.division import Fate
 from gateway.core.message import Created, Message, Problem
 from gateway.core.record import Changed, Disposition, Settlement
 from gateway.core.transaction import Event, State
@@ -357,7 +358,13 @@ async def test_the_story_of_each_message_is_whole(place: Place, journal: Journal
         assert [each.id for each in story.submissions] == expected
         assert [each.submission_id for each in story.attempts] == expected
         assert {each.jti for each in story.callbacks} == {"c-s1", "c-late"}
+        assert [each.submission_id for each in story.portions] == expected
         assert "callback_repeated" in [each.event for each in story.audit]
+    assert stories[0] is not None
+    assert [(each.rows, each.offset, each.fate) for each in stories[0].portions] == [
+        (range(2), 0, Fate.AGAIN),
+        (range(2), 0, None),
+    ]
     assert place.steps(draft(1).id)[-3:] == [
         (State.AWAITING, "released", State.ACCEPTED),
         (State.ACCEPTED, "taken", State.SENDING),
