@@ -315,6 +315,9 @@ class Journal(Protocol):
     async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
         """The messages of this lane that may share a submission of ``limit`` rows, oldest first, the head always."""
 
+    async def names_under_way(self, lane: Lane) -> frozenset[str]:
+        """The names of rows of this lane that AWAIT a verdict after which they may have to go again."""
+
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
         """Commit SENDING for an ACCEPTED head of a lane and what goes with it; None when it may not be sent (any more).
 

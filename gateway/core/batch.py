@@ -7,6 +7,8 @@ Rules
 * Messages are merged only where the profile says so, within its limits of rows and bytes, and names stay unique: a
   message whose name would repeat waits for the next submission, and whatever is behind it with it.
 * Nothing waits in order to be merged: what has queued up in a lane when its turn comes goes together.
+* Order per asset: a name stays back while a row of that name awaits a verdict after which it may have to go again,
+  because it was merged or asks for salvage; else the later of the two could be created first.
 """
 
 from __future__ import annotations
@@ -42,11 +44,14 @@ def first_of(profile: Profile, kind: Kind, content: Mapping[str, object]) -> Bat
     encoded = codec.encode_rows(profile, kind, content)
     codec.enclose(profile, kind, _ANY_ID, [max(encoded, key=len, default=b"")])
     fitting = _fitting(profile, kind, encoded)
-    return Batch(rows=tuple(encoded[:fitting]), portions=(Portion(rows=range(fitting)),))
+    names = _names(profile, kind, content)[:fitting]
+    return Batch(rows=tuple(encoded[:fitting]), portions=(Portion(rows=range(fitting), names=tuple(names)),))
 
 
-def gather(profile: Profile, waiting: Sequence[Waiting]) -> Batch:
-    """The rows of the messages at the head of a lane that go together now; the first message is always among them.
+def gather(profile: Profile, waiting: Sequence[Waiting], under_way: AbstractSet[str]) -> Batch | None:
+    """The rows of the messages at the head of a lane that go together now, the first message always among them.
+
+    None when that has to stay back for the sake of a name that is ``under_way``.
 
     Raises:
         SubmissionRefused: the profile cannot express the first message.
@@ -59,6 +64,9 @@ def gather(profile: Profile, waiting: Sequence[Waiting]) -> Batch:
     rows = [encoded[row] for row in pending[:fitting]]
     portions = _portions(first.message_id, pending[:fitting], names)
     taken = {names[row] for row in pending[:fitting]}
+    if not taken.isdisjoint(under_way):
+        return None
+    taken |= under_way
     if fitting == len(pending) and not first.alone and first.kind in profile.merges:
         for other in others:
             more = _mergeable(profile, first.kind, other, rows, taken)
@@ -93,9 +101,14 @@ def _read(profile: Profile, waiting: Waiting) -> tuple[Sequence[bytes], Sequence
     if not isinstance(content, dict):
         raise SubmissionRefused(f"message {waiting.message_id} holds no object")
     encoded = codec.encode_rows(profile, waiting.kind, content)
-    ref, assets = profile.shape(waiting.kind).ref, content.get("assets")
+    return encoded, _names(profile, waiting.kind, content)
+
+
+def _names(profile: Profile, kind: Kind, content: Mapping[str, object]) -> list[str]:
+    """What each row of a content is called."""
+    ref, assets = profile.shape(kind).ref, content.get("assets")
     named = assets if isinstance(assets, list) else [content.get("unit")]
-    return encoded, [str(row.get(ref)) if isinstance(row, dict) else "" for row in named]
+    return [str(row.get(ref)) if isinstance(row, dict) else "" for row in named]
 
 
 def _portions(message_id: str, pending: Sequence[int], names: Sequence[str]) -> tuple[Portion, ...]:

@@ -31,7 +31,8 @@ class Appended:
 class Portion:
     """Consecutive rows of a message that a submission carries; without an id, of the message it is committed with.
 
-    ``names`` are the rows' names; they are needed where a submission carries several messages.
+    ``names`` are the rows' names; they are needed where a submission carries several messages, or the message's rows
+    may be salvaged.
     """
 
     rows: range

@@ -53,6 +53,7 @@ class Sender:
         self._telemetry = telemetry
         self._given: dict[Lane, deque[tuple[Submission, Permit | None]]] = {}
         self._running: dict[Lane, asyncio.Task[None]] = {}
+        self._staying: set[Lane] = set()  # lanes whose head waits for a verdict, whatever the pipeline
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
         self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
         self._attempts: asyncio.TaskGroup | None = None
@@ -146,7 +147,9 @@ class Sender:
         """See to the lane of a message that moved, unless that stopped blocking it before and has no rows left."""
         account = self._accounts.get(changed.lane.participant)
         waits = account is not None and account.profile.pipeline == "after_verdict"
-        if changed.state is State.ACCEPTED or changed.before is not State.AWAITING or waits:
+        stayed = changed.lane in self._staying
+        self._staying.discard(changed.lane)
+        if stayed or changed.state is State.ACCEPTED or changed.before is not State.AWAITING or waits:
             self.wake(changed.lane)
 
     async def _work(self, lane: Lane) -> None:
@@ -202,7 +205,7 @@ class Sender:
     ) -> Outgoing | None:
         """What goes next in a lane: what fell back, else whatever has queued up, as far as it may go together.
 
-        None when the message has ended meanwhile.
+        None when the message has ended meanwhile, or stays back for the sake of a verdict.
         """
         if earlier is not None:
             return Outgoing(id=earlier.id, body=earlier.body, attempt=account.attempt(earlier.attempt.number + 1))
@@ -210,7 +213,12 @@ class Sender:
         waiting = await self._journal.waiting(lane, account.profile.limits.assets_per_submission if merges else 1)
         if not waiting or waiting[0].message_id != message.id:
             return None
-        return self._outgoing(account, message.kind, batch.gather(account.profile, waiting))
+        self._staying.add(lane)  # before the journal is asked, so that no verdict is missed meanwhile
+        rows = batch.gather(account.profile, waiting, await self._journal.names_under_way(lane))
+        if rows is None:
+            return None
+        self._staying.discard(lane)
+        return self._outgoing(account, message.kind, rows)
 
     async def _carry(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""

@@ -27,7 +27,9 @@ def limited(profile: Profile, **limits: int) -> Profile:
 
 
 def carried(profile: Profile, *queue: Waiting) -> list[tuple[str | None, range]]:
-    return [(portion.message_id, portion.rows) for portion in batch.gather(profile, queue).portions]
+    found = batch.gather(profile, queue, frozenset())
+    assert found is not None
+    return [(portion.message_id, portion.rows) for portion in found.portions]
 
 
 def test_a_new_message_gives_its_first_rows(profile: Profile) -> None:
@@ -57,14 +59,16 @@ def test_bytes_are_a_limit_too(profile: Profile) -> None:
     two = len(codec.encode_submission(profile, ASSETS, "0" * 36, content("a" * 50, "b" * 50)))
     for limit, expected in ((two, 2), (two - 1, 1), (one, 1)):
         narrow = limited(profile, request_bytes=limit)
-        found = batch.gather(narrow, [waiting("m", "a" * 50, "b" * 50, "c" * 50)])
+        found = batch.gather(narrow, [waiting("m", "a" * 50, "b" * 50, "c" * 50)], frozenset())
+        assert found is not None
         assert len(found.rows) == expected
         assert len(codec.enclose(narrow, ASSETS, "0" * 36, found.rows)) <= limit
 
 
 def test_what_has_queued_up_goes_together(profile: Profile) -> None:
     """Whole messages, in their order, with the names of their rows."""
-    found = batch.gather(profile, [waiting("m", "a", "b"), waiting("n", "c")])
+    found = batch.gather(profile, [waiting("m", "a", "b"), waiting("n", "c")], frozenset())
+    assert found is not None
     assert [(p.message_id, p.rows, p.names) for p in found.portions] == [
         ("m", range(2), ("a", "b")),
         ("n", range(1), ("c",)),
@@ -99,6 +103,15 @@ def test_whatever_may_not_be_merged_stays_with_all_behind_it(profile: Profile, s
 def test_a_message_set_apart_goes_alone(profile: Profile) -> None:
     """Nothing joins it."""
     assert carried(profile, waiting("m", "a", alone=True), waiting("n", "b")) == [("m", range(1))]
+
+
+def test_a_name_stays_back_while_it_may_have_to_go_again(profile: Profile) -> None:
+    """The head waits with everything behind it; a later message only is not merged."""
+    queue = [waiting("m", "a"), waiting("n", "b")]
+    assert batch.gather(profile, queue, frozenset("a")) is None
+    found = batch.gather(profile, queue, frozenset("b"))
+    assert found is not None
+    assert [portion.message_id for portion in found.portions] == ["m"]
 
 
 def test_without_the_profiles_word_nothing_is_merged(profile: Profile) -> None:

@@ -157,7 +157,7 @@ async def test_one_bad_message_costs_the_others_a_submission_only(tmp_path: Path
         ("failed", "again"),
         ("completed", None),
     ]
-    assert "rows 0-0 (sent again" in CliRunner().invoke(messages_app, ["show", *where]).stdout
+    assert "rows 0-0 (sent again" in " ".join(CliRunner().invoke(messages_app, ["show", *where]).stdout.split())
 
 
 async def test_a_name_twice_in_the_queue_goes_in_two_submissions(tmp_path: Path) -> None:
@@ -168,6 +168,27 @@ async def test_a_name_twice_in_the_queue_goes_in_two_submissions(tmp_path: Path)
     assert names(here)[:3] == [["A"], ["B"], ["B", "C"]]
     assert [message.state for message in messages] == [
         State.COMPLETED,
+        State.COMPLETED,
+        State.FAILED,
+        State.COMPLETED,
+    ]
+
+
+async def test_a_later_message_of_the_same_name_does_not_overtake_one_that_goes_again(tmp_path: Path) -> None:
+    """B is refused with the message beside it and goes again: the second B, raised meanwhile, still comes after it."""
+    async with world(tmp_path) as here, here.gateway() as running:
+        await exists(here, running, "X")
+        here.smp.faults.hold_callbacks()
+        await queue_behind(here, running, ["A", "X", "B"])
+        await running.reaches(BAY, State.AWAITING, number=2)
+        await here.plants[BAY].acknowledged(await here.ask(BAY, "B"))
+        await here.plants[BAY].acknowledged(await here.ask(BAY, "C"))
+        here.smp.faults.release_callbacks()
+        messages = [await ended(running, n) for n in range(5)]
+    assert names(here)[1:] == [["A"], ["X", "B"], ["B"], ["B", "C"], ["C"]]
+    assert [message.state for message in messages] == [
+        State.COMPLETED,
+        State.FAILED,
         State.COMPLETED,
         State.FAILED,
         State.COMPLETED,

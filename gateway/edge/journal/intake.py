@@ -10,8 +10,8 @@ from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Mes
 from gateway.core.record import Appended, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
-from gateway.edge.journal import moving, rows
-from gateway.edge.journal.statements import Commit
+from gateway.edge.journal import listing, moving, rows
+from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalFull
 
 
@@ -28,7 +28,12 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         raise JournalFull("the disk is nearly full: nothing new is accepted")
     event = Event.INVALID if draft.problems else Event.VALID
     state = advance(State.RECEIVED, event)
-    free = state is State.ACCEPTED and outgoing is not None and is_free(commit, draft.lane, after_verdict=after_verdict)
+    free = (
+        state is State.ACCEPTED
+        and outgoing is not None
+        and is_free(commit, draft.lane, after_verdict=after_verdict)
+        and _in_turn(commit, draft.lane, outgoing)
+    )
     stored = advance(state, Event.TAKEN) if free else state
     _store_message(commit, draft, stored, rest=state)
     moving.audit(commit, draft.lane, draft.id, event, step=(State.RECEIVED, state))
@@ -42,7 +47,10 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     submission = None
     if free and outgoing is not None:
         whole = (Portion(rows=range(draft.rows)),)
-        submission = open_submission(commit, blank_submission(draft, outgoing), outgoing.portions or whole)
+        portions = outgoing.portions or whole
+        if not draft.salvage:  # alone and without salvage its rows never go again, and nobody asks for their names
+            portions = tuple(replace(portion, names=()) for portion in portions)
+        submission = open_submission(commit, blank_submission(draft, outgoing), portions)
         moving.audit(commit, draft.lane, draft.id, Event.TAKEN, step=(state, stored), submission_id=submission.id)
     return Appended(message_id=draft.id, state=stored, submission=submission, relays=bool(relays))
 
@@ -77,6 +85,12 @@ def is_free(commit: Commit, lane: Lane, *, after_verdict: bool) -> bool:
     return commit.one("lane_busy", lane=str(lane)) is None and not (
         after_verdict and commit.one("lane_awaiting", lane=str(lane), participant=lane.participant) is not None
     )
+
+
+def _in_turn(reading: Reading, lane: Lane, outgoing: Outgoing) -> bool:
+    """Whether none of these rows would overtake one of the same name that may have to go again."""
+    names = {name for portion in outgoing.portions for name in portion.names}
+    return not names or names.isdisjoint(listing.names_under_way(reading, lane))
 
 
 def _store_message(commit: Commit, draft: Draft, state: State, *, rest: State) -> None:

@@ -24,6 +24,12 @@ def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:
     return after_verdict and reading.one("lane_awaiting", lane=str(lane), participant=lane.participant) is not None
 
 
+def names_under_way(reading: Reading, lane: Lane) -> frozenset[str]:
+    """The names of rows that the SMP has, and that may have to go again: merged ones, and those to be salvaged."""
+    found = reading.all("names_under_way", lane=str(lane), participant=lane.participant)
+    return frozenset(name for (text,) in found for name in rows.load_names(text))
+
+
 def overdue(reading: Reading, whose: Mapping[str, str | int], limit: int) -> tuple[Sequence[Submission], int | None]:
     """The submissions whose time has come, longest overdue first, and when the next one's comes.
 

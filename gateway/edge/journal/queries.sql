@@ -224,6 +224,12 @@ SELECT p.message_id, p.first_row, p.row_count, p.first_in_submission, '[]', p.fa
 FROM part p JOIN submission s ON s.id = p.submission_id
 WHERE p.message_id = :message_id
 
+-- :name names_under_way
+SELECT p.names FROM submission s JOIN part p ON p.submission_id = s.id JOIN message m ON m.id = p.message_id
+WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.participant = :participant AND s.state = 'awaiting'
+    AND s.lane = :lane AND p.names <> '[]' AND (m.salvage = 1 OR EXISTS (
+        SELECT 1 FROM part o WHERE o.submission_id = p.submission_id AND o.message_id <> p.message_id))
+
 -- :name portions_of_message
 SELECT p.submission_id, p.first_row, p.row_count, p.first_in_submission, p.fate
 FROM part p JOIN attempt a ON a.submission_id = p.submission_id AND a.number = 1

@@ -213,6 +213,10 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return await self._list(lambda reading: sending.waiting(reading, lane, limit))
 
+    async def names_under_way(self, lane: Lane) -> frozenset[str]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.names_under_way(reading, lane))
+
     async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
         """See `ports.Journal`."""
         return await self._commit(

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.division import Fate
 from gateway.core.message import Created, Message, Problem
-from gateway.core.record import Changed, Disposition, Settlement
+from gateway.core.record import Changed, Disposition, Portion, Settlement
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal.reader import JournalReader
@@ -370,6 +370,28 @@ async def test_the_story_of_each_message_is_whole(place: Place, journal: Journal
         (State.ACCEPTED, "taken", State.SENDING),
         (State.SENDING, "transaction", State.AWAITING),
     ]
+
+
+async def test_names_that_may_have_to_go_again_are_told(journal: Journal) -> None:
+    """While a merged submission AWAITS, a message with one of its names is not sent at once; any other is."""
+    await queued(journal, 1, 2)
+    assert await journal.names_under_way(BATTERY) == frozenset()
+    await awaiting(journal, "s1", (1, range(2)), (2, range(2)))
+    assert await journal.names_under_way(BATTERY) == {"1.0", "1.1", "2.0", "2.1"}
+    same = replace(carrying("s3", (3, range(2))), portions=(Portion(rows=range(2), names=("3.0", "1.1")),))
+    assert (await journal.append(draft(3, rows=2), same)).state is State.ACCEPTED
+    await journal.resolve("s1", Event.SUCCESS, verdict=SUCCESS, transaction_id="TX-s1", due_at=None, note="poll")
+    assert await journal.names_under_way(BATTERY) == frozenset()
+    assert await journal.take(draft(3).id, carrying("s3", (3, range(2)))) is not None
+
+
+@pytest.mark.parametrize("salvage", [True, False])
+async def test_rows_to_be_salvaged_may_have_to_go_again(journal: Journal, *, salvage: bool) -> None:
+    """Of a message alone in its submission only `salvage` keeps the names back."""
+    own = replace(carrying("s1", (1, range(2))), portions=(Portion(rows=range(2), names=("1.0", "1.1")),))
+    await journal.append(draft(1, rows=2, salvage=salvage), own)
+    await journal.settle("s1", 1, accepted("TX-s1"))
+    assert await journal.names_under_way(BATTERY) == ({"1.0", "1.1"} if salvage else frozenset())
 
 
 # ---------------------------------------------------------------- salvage
