@@ -14,10 +14,12 @@ from gateway.settings.example import example_configuration
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="gateway, participant, site or profile.")] = "site",
+    name: Annotated[str, typer.Argument(help="gateway, participant, site, profile or callbacks.openapi.")] = "site",
     write: Annotated[Path | None, typer.Option("--write", help="Write all of them into this folder instead.")] = None,
 ) -> None:
     """Print a JSON Schema, or write all of them; the members of assets are those of the packaged wire profile.
+
+    callbacks.openapi is the OpenAPI document of the listener that the SMP calls, for NGESO's developers.
 
     Ends with 0, or with 2 when there is no such schema or the folder cannot be written.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from gateway.core import openapi
 from gateway.core.mapping import FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
@@ -41,12 +42,13 @@ _LISTS = frozenset({FieldType.WORDS, FieldType.NAMES})
 
 
 def schemas(adapters: Mapping[str, AdapterSpec], profile: Profile) -> dict[str, Schema]:
-    """A schema per kind of file; the members of assets are those of this wire profile."""
+    """A schema per kind of file, and the OpenAPI document of our callback listener; the members are this profile's."""
     return {
         "gateway": _document(models.Gateway, "gateway.yaml"),
         "participant": _document(models.ParticipantFile, "participants/*.yaml"),
         "site": _site(adapters, profile),
         "profile": _document(Profile, "profiles/*.yaml"),
+        "callbacks.openapi": openapi.callbacks(profile),
     }
 
 
