@@ -18,6 +18,7 @@
     |  |- JournalFull         the disk is nearly full; nothing was accepted, try again later
     |  '- JournalBroken       an I/O error on commit; the process must end and recover from what is on disk
     |- SubmissionRefused      the wire profile cannot express this message; nothing was sent
+    |- SigningFailed          our own key, or the device that holds it, could not sign; nothing was sent
     '- ControlError           operators and the running gateway
        |- ControlBlocked      the control socket cannot be opened; somebody must see to its folder
        |- ControlUnreachable  no gateway answers on the control socket
@@ -141,6 +142,10 @@ class JournalFull(JournalError):
 
 class JournalBroken(JournalError):
     """A commit failed in an unknown way: acknowledge nothing more and end the process."""
+
+
+class SigningFailed(GatewayError):
+    """A signature could not be made; the message holds nothing of the key."""
 
 
 class SubmissionRefused(GatewayError):

@@ -383,6 +383,9 @@ class Journal(Protocol):
     async def backlog(self, environment: str) -> int:
         """How many accepted messages of an environment wait to be sent."""
 
+    async def park(self, message_id: str, reason: str) -> Changed | None:
+        """Commit PARKED for what the SMP has nothing of; None when that is nothing (any more)."""
+
     async def expire(self, now: int) -> Sequence[Changed]:
         """End as EXPIRED every message in ACCEPTED or WAITING past its not-after, or what is left of it to send."""
 
@@ -488,7 +491,11 @@ class Signer(Protocol):
         """The JWS ``alg``, such as ES256."""
 
     def sign(self, data: bytes) -> bytes:
-        """The raw JWS signature (RFC 7518: for ES256 r and s, 32 bytes each)."""
+        """The raw JWS signature (RFC 7518: for ES256 r and s, 32 bytes each).
+
+        Raises:
+            SigningFailed: the key, or the device that holds it, does not sign now.
+        """
 
 
 class KeyRing(Protocol):

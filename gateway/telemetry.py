@@ -70,6 +70,7 @@ EVENTS: Mapping[str, EventSpec] = {
     # the SMP
     "submission_answered": EventSpec("info", ("environment", "status")),
     "submission_failed": EventSpec("warning", ("environment", "code")),
+    "message_parked": EventSpec("error", ("site", "message")),
     "submission_resent": EventSpec("warning", ("environment",)),
     "status_polled": EventSpec("info", ("environment", "outcome")),
     "login_succeeded": EventSpec("info", ("participant",)),

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from gateway.errors import SecretError
+from gateway.errors import SecretError, SigningFailed
 
 _KEY_TYPES: Mapping[str, type] = {
     "ES256": EllipticCurvePrivateKey,
@@ -43,4 +43,7 @@ class PemSigner:
 
     def sign(self, data: bytes) -> bytes:
         """The raw JWS signature (RFC 7518 section 3)."""
-        return self._algorithm.sign(data, self._key)
+        try:
+            return self._algorithm.sign(data, self._key)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise SigningFailed(f"key {self.key_id} does not sign: {type(error).__name__}") from error

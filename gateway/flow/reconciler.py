@@ -22,6 +22,7 @@ from gateway.core.message import Attempt, Submission
 from gateway.core.reconciliation import Step, can_ask, decide, longest_pause
 from gateway.core.record import Changed
 from gateway.core.transaction import Event, State
+from gateway.errors import SigningFailed
 from gateway.flow.account import Account
 from gateway.flow.gate import Permit
 from gateway.flow.sender import Sender
@@ -128,6 +129,15 @@ class Reconciler:
         permit = await account.enquire(submission.lane)
         try:
             return await self._call(account, submission, permit)
+        except SigningFailed as error:
+            self._telemetry.emit(
+                "submission_failed",
+                environment=submission.lane.environment,
+                code="unsigned",
+                submission=submission.id,
+                reason=str(error),
+            )
+            return None
         finally:
             permit.unused()
 

@@ -4,6 +4,7 @@ Rules
 -----
 * A submission leaves only after its SENDING commit; whoever got it from the journal (append or take) dispatches it
   once.
+* A local step that fails the same way three times parks its message: its lane stops, and people are told.
 * The permit of the gate comes before the commit, so that nothing is SENDING that only waits for its turn.
 * A worker lives while its lane has something to send and ends by itself; lanes never wait for each other.
 * Stopping drains: workers that wait are cancelled, attempts under way end by the request's own time-out and are
@@ -16,6 +17,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from gateway.core import answer, batch, codec
 from gateway.core.answer import Meaning
@@ -24,12 +26,22 @@ from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
 from gateway.core.reconciliation import doubt_pause, poll_pause
 from gateway.core.record import Appended, Changed, Outgoing, Settlement
 from gateway.core.transaction import Event, State
-from gateway.errors import JournalFull, StrictJsonError, SubmissionRefused
+from gateway.errors import JournalFull, SigningFailed, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
 from gateway.flow.gate import Permit
+from gateway.flow.poison import Failures
 from gateway.flow.signals import Signals
-from gateway.ports import Clock, Entropy, Journal, Reply
+from gateway.ports import Clock, Entropy, Journal, Reply, SignedCall
 from gateway.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A local step that failed: for which message, a bounded word, and a sentence for people."""
+
+    message_id: str
+    code: str
+    reason: str
 
 
 class Sender:
@@ -55,6 +67,8 @@ class Sender:
         self._running: dict[Lane, asyncio.Task[None]] = {}
         self._staying: set[Lane] = set()  # lanes whose head waits for a verdict, whatever the pipeline
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
+        self._failures = Failures()
+        self._failed: dict[Lane, _Failure] = {}  # of the attempt that just ended
         self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
         self._attempts: asyncio.TaskGroup | None = None
         signals.on_lane(self._moved)
@@ -161,8 +175,10 @@ class Sender:
                     await self._carry(account, *given.popleft())
                 elif (taken := await self._take(lane, account)) is not None:
                     await self._carry(account, *taken)
-                elif lane not in self._hinted:
+                elif lane not in self._hinted and lane not in self._failed:
                     return
+                if (failure := self._failed.pop(lane, None)) is not None:
+                    await self._fail(lane, failure)
         finally:
             del self._running[lane]
             self._given.pop(lane, None)
@@ -189,16 +205,34 @@ class Sender:
         message, earlier = found
         try:
             outgoing = await self._prepare(lane, account, message, earlier)
-        except (SubmissionRefused, StrictJsonError) as error:  # the profile was changed since the acceptance
-            self._telemetry.emit(
-                "submission_failed",
-                environment=lane.environment,
-                code="not_expressible",
-                message=message.id,
-                reason=str(error),
-            )
+        except SubmissionRefused as error:  # the profile was changed since the acceptance
+            self._failed[lane] = _Failure(message.id, "not_expressible", str(error))
+            return None
+        except StrictJsonError as error:
+            self._failed[lane] = _Failure(message.id, "unreadable", f"its content cannot be read: {error}")
             return None
         return None if outgoing is None else await self._journal.take(message.id, outgoing)
+
+    async def _fail(self, lane: Lane, failure: _Failure) -> None:
+        """Tell of a local step that failed, and try it again after a pause, or park the message."""
+        self._telemetry.emit(
+            "submission_failed",
+            environment=lane.environment,
+            code=failure.code,
+            message=failure.message_id,
+            reason=failure.reason,
+        )
+        pause = self._failures.note(failure.message_id, failure.reason)
+        if pause is not None:
+            await asyncio.sleep(pause)
+            self._hinted.add(lane)
+            return
+        changed = await self._journal.park(failure.message_id, failure.reason)
+        if changed is not None:
+            self._telemetry.emit(
+                "message_parked", site=lane.site, message=lane.message, id=changed.message_id, reason=failure.reason
+            )
+            self._signals.changed(changed)
 
     async def _prepare(
         self, lane: Lane, account: Account, message: Message, earlier: Submission | None
@@ -231,27 +265,36 @@ class Sender:
         await asyncio.shield(attempt)
 
     async def _attempt(self, account: Account, submission: Submission, permit: Permit | None) -> None:
-        profile, kind = account.profile, submission.kind
+        profile = account.profile
         ticket = account.ticket
-        if ticket is None or permit is None:  # gone between the commit and now: nothing has left
-            why = "no token at hand" if ticket is None else "the SMP may not be spoken to now"
-            came = reply = Reply(handed_over=False, failure=why)
+        call, why = self._call(account, submission) if permit is not None else (None, "the SMP may not be spoken to")
+        if ticket is None or permit is None or call is None:  # gone between the commit and now: nothing has left
+            came = reply = Reply(handed_over=False, failure="no token at hand" if ticket is None else why)
             signature, signed_at = "", self._clock.now()
         else:
-            method, path = profile.methods.submission(kind), profile.paths.submission(kind)
-            call = account.sign(method, path, submission.attempt, submission.body, message_id=submission.id)
             signature, signed_at = call.token, self._clock.now()
             came = await account.transport.submit(call, ticket.value)
             reply = account.believe(call, came)
         result = answer.interpret(profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
         if permit is not None:
-            if ticket is not None:
+            if ticket is not None and call is not None:
+                self._failures.forget(submission.message_id)
                 account.paced(permit, came, clear=result.meaning is not Meaning.UNCLEAR)
                 self._heed(account, submission, result, ticket)
             permit.unused()
         settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
+
+    def _call(self, account: Account, submission: Submission) -> tuple[SignedCall | None, str]:
+        """The signed request, or why it could not be signed, which counts against the message."""
+        profile, kind = account.profile, submission.kind
+        method, path = profile.methods.submission(kind), profile.paths.submission(kind)
+        try:
+            return account.sign(method, path, submission.attempt, submission.body, message_id=submission.id), ""
+        except SigningFailed as error:
+            self._failed[submission.lane] = _Failure(submission.message_id, "unsigned", str(error))
+            return None, str(error)
 
     def _heed(self, account: Account, submission: Submission, result: answer.Answer, ticket: Ticket) -> None:
         """Let the account learn from an answer."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from gateway.app import adapters
 from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
+from gateway.edge.keys import PemSigner
+from gateway.errors import SigningFailed
 from gateway.settings.configuration import load
 from tests.system.front import Answer
 from tests.system.rig import OWNERS, SITES, holds, world
@@ -121,11 +127,14 @@ async def test_what_the_profile_cannot_express_is_refused_although_the_smp_is_aw
     assert [problem.code for problem in message.problems] == ["not_expressible"]
 
 
-async def test_a_profile_that_cannot_express_an_accepted_message_stops_its_lane_only(tmp_path: Path) -> None:
-    """Accepted under one profile, restarted under a narrower one: the lane waits and is told of, the others go on."""
+async def test_a_profile_that_cannot_express_an_accepted_message_parks_it_and_stops_its_lane_only(
+    tmp_path: Path,
+) -> None:
+    """Accepted under one profile, restarted under a narrower one: PARKED after three tries, told, and still later."""
     async with world(tmp_path, smp_up=False) as here:
         async with here.gateway():
-            await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", "HAMS 1" + " LONG" * 5))
+            sequence = await here.ask("hams-bess", "HAMS 1" + " LONG" * 5)
+            await here.plants["hams-bess"].acknowledged(sequence)
         path = here.folder / "profiles" / "smp-v1.yaml"
         path.write_text(path.read_text("utf-8").replace("request_bytes: 4194304", "request_bytes: 430"), "utf-8")
         here.configuration = load(
@@ -133,9 +142,56 @@ async def test_a_profile_that_cannot_express_an_accepted_message_stops_its_lane_
         )
         await here.front.open()
         async with here.gateway() as running:
-            await holds(lambda: here.events("submission_failed", code="not_expressible"))
+            await running.reaches("hams-bess", State.PARKED)
+            assert (await here.plants["hams-bess"].result(sequence)).state == state_code(State.PARKED)
+            await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", "H"))
             await here.ask("trent-chp", "T")
-            await running.reaches("trent-chp", State.COMPLETED, State.REFUSED)
-            (message,) = await running.messages("hams-bess")
-    assert message.state is State.ACCEPTED
-    assert here.effects() == ["T"]
+            await running.reaches("trent-chp", State.COMPLETED)
+        assert len(here.events("submission_failed", code="not_expressible")) == 3
+        assert len(here.events("message_parked", site="hams-bess")) == 1
+        async with here.gateway() as running:
+            await here.ask("trent-chp", "T2")
+            await running.reaches("trent-chp", State.COMPLETED, number=1)
+            states = [message.state for message in await running.messages("hams-bess")]
+    assert states == [State.PARKED, State.ACCEPTED]
+    assert here.effects() == ["T", "T2"]
+
+
+async def test_a_key_that_does_not_sign_parks_its_own_messages_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signing fails three times: nothing was sent, PARKED with the reason; another participant's key signs on."""
+    sign = PemSigner.sign
+
+    def failing(signer: PemSigner, data: bytes) -> bytes:
+        if signer.key_id.startswith("exstor"):
+            raise SigningFailed("the device does not answer")
+        return sign(signer, data)
+
+    monkeypatch.setattr(PemSigner, "sign", failing)
+    async with world(tmp_path) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 1")
+        message = await running.reaches("hams-bess", State.PARKED)
+        await here.ask("trent-chp", "TRENT 1")
+        await running.reaches("trent-chp", State.COMPLETED)
+    assert [row.detail for row in here.story(message.id).audit if row.to_state is State.PARKED] == [
+        "the device does not answer"
+    ]
+    assert len(here.events("submission_failed", code="unsigned")) == 3
+    assert len(here.front.requests("/assets")) == 1
+    assert here.effects() == ["TRENT 1"]
+
+
+async def test_content_that_cannot_be_read_any_more_is_parked(tmp_path: Path) -> None:
+    """A byte of an accepted message flipped on disk: PARKED, and the process and the other lanes live on."""
+    async with world(tmp_path, smp_up=False) as here:
+        async with here.gateway():
+            for site in ("hams-bess", "trent-chp"):
+                await here.plants[site].acknowledged(await here.ask(site, f"{site} 1"))
+        with closing(sqlite3.connect(here.configuration.journal)) as disk, disk:
+            disk.execute("UPDATE message SET content = X'7B22' WHERE site = 'hams-bess'")
+        await here.front.open()
+        async with here.gateway() as running:
+            await running.reaches("hams-bess", State.PARKED)
+            await running.reaches("trent-chp", State.COMPLETED)
+    assert here.effects() == ["trent-chp 1"]

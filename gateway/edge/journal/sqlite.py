@@ -45,7 +45,7 @@ from gateway.core.record import (
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import acts, intake, listing, relaying, rows, sending, verdicts
+from gateway.edge.journal import acts, intake, listing, moving, relaying, rows, sending, verdicts
 from gateway.edge.journal.connection import (
     Connection,
     check_integrity,
@@ -294,6 +294,11 @@ class SqliteJournal:
     async def backlog(self, environment: str) -> int:
         """See `ports.Journal`."""
         return await self._list(lambda reading: listing.backlog(reading, environment))
+
+    async def park(self, message_id: str, reason: str) -> Changed | None:
+        """See `ports.Journal`."""
+        cause = Cause(event=Event.POISON, detail=reason)
+        return await self._commit(lambda commit: moving.move_unsent(commit, message_id, cause))
 
     async def expire(self, now: int) -> Sequence[Changed]:
         """See `ports.Journal`."""
