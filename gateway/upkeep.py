@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.core.certificate import read_certificates
 from gateway.edge.jwks import DiskShelf, key_source
-from gateway.edge.tls import ServerIdentity, client_context
+from gateway.edge.tls import ClientIdentity, ServerIdentity, client_context
 from gateway.edge.watch import changes
 from gateway.flow.keyring import FetchedKeys, FiledKeys
 from gateway.flow.renewal import Renewable, Renewals
@@ -34,17 +34,23 @@ class Upkeep:
     _renewals: Renewals | None = None
 
     def trust(self, smp: SmpEnvironment) -> ssl.SSLContext:
-        """Whom we believe to be the SMP.
+        """Whom we believe to be the SMP, and what we show it.
 
         Raises:
-            SecretError: the CA cannot be read.
+            SecretError: the CA, or our certificate or its key, cannot be used.
         """
-        if smp.ca is None:
-            return client_context(None)
-        authority = read_secret(smp.ca, environ=self.environ)
-        context, chain = client_context(authority), read_certificates(authority)
-        what = f"smp.{smp.name}.ca"
-        self._renewables.append(Renewable(what=what, renew=lambda: False, certificates=lambda: chain))
+        authority = None if smp.ca is None else read_secret(smp.ca, environ=self.environ)
+        context = client_context(authority)
+        if authority is not None:
+            chain = read_certificates(authority)
+            what = f"smp.{smp.name}.ca"
+            self._renewables.append(Renewable(what=what, renew=lambda: False, certificates=lambda: chain))
+        if smp.certificate is not None and smp.key is not None:
+            files = [secret_path(each, environ=self.environ) for each in (smp.certificate, smp.key)]
+            own = ClientIdentity(context, files[0], files[1])
+            what = f"smp.{smp.name}.certificate"
+            self._renewables.append(Renewable(what=what, renew=own.renew, certificates=lambda: own.chain))
+            self._files.update(files)
         return context
 
     async def keys(
@@ -79,7 +85,8 @@ class Upkeep:
             SecretError: it or its key cannot be used.
         """
         files = [secret_path(each, environ=self.environ) for each in (here.certificate, here.key)]
-        identity = ServerIdentity(*files)
+        client_ca = None if here.client_ca is None else read_secret(here.client_ca, environ=self.environ)
+        identity = ServerIdentity(files[0], files[1], client_ca)
         what = "callbacks.certificate"
         self._renewables.append(Renewable(what=what, renew=identity.renew, certificates=lambda: identity.chain))
         self._files.update(files)

@@ -1,4 +1,4 @@
-"""A certificate authority of our own, and a callback certificate from it, to practise with."""
+"""Certificate authorities of our own, and a certificate from each, to practise with."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class PracticeCertificates:
     key: bytes
 
 
-def practice_certificates(hosts: Iterable[str], *, now: datetime) -> PracticeCertificates:
-    """Make an authority that signs exactly one certificate, for these host names and addresses."""
+def practice_certificates(
+    hosts: Iterable[str], *, now: datetime, purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
+) -> PracticeCertificates:
+    """Make an authority that signs exactly one certificate, for these host names and addresses and this purpose."""
     authority_key, host_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key, now)
     names = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(hosts)])
@@ -35,7 +37,7 @@ def practice_certificates(hosts: Iterable[str], *, now: datetime) -> PracticeCer
         _certificate(_name("SMP gateway (practice)"), authority.subject, host_key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(names, critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.cli.certificates import practice_certificates, private_pem
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
@@ -55,7 +57,7 @@ def generate(
     state: StateFolder = None,
     *,
     practice: Annotated[
-        bool, typer.Option("--practice", help="Also a callback certificate from an authority of our own.")
+        bool, typer.Option("--practice", help="Also certificates from authorities of our own.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace keys that exist. What they signed stays signed.")
@@ -147,17 +149,31 @@ def _jwks(path: Path, members: list[dict[str, object]]) -> bytes:
 
 
 def _practice(configuration: Configuration, *, force: bool, environ: Mapping[str, str]) -> list[Path]:
+    """Certificates for the callback listener, and for each environment that wants to be shown one."""
     callbacks = configuration.callbacks
-    targets = [secret_path(ref, environ=environ) for ref in (callbacks.certificate, callbacks.key)]
-    authority = targets[0].with_name("host-ca.pem")
-    if not force and all(file.exists() for file in (*targets, authority)):
+    hosts = (urlsplit(callbacks.public_url).hostname or "localhost", "localhost", "127.0.0.1", "::1")
+    wanted = [(callbacks.certificate, callbacks.key, "host-ca.pem", ExtendedKeyUsageOID.SERVER_AUTH)]
+    wanted += [
+        (smp.certificate, smp.key, f"client-ca-{smp.name}.pem", ExtendedKeyUsageOID.CLIENT_AUTH)
+        for smp in configuration.environments.values()
+        if smp.certificate is not None and smp.key is not None
+    ]
+    written: list[Path] = []
+    for certificate, key, name, purpose in wanted:
+        pair = secret_path(certificate, environ=environ), secret_path(key, environ=environ)
+        written += _certify(*pair, pair[0].with_name(name), hosts, purpose, force=force)
+    return written
+
+
+def _certify(
+    certificate: Path, key: Path, authority: Path, hosts: Iterable[str], purpose: ObjectIdentifier, *, force: bool
+) -> list[Path]:
+    if not force and all(file.exists() for file in (certificate, key, authority)):
         return []
-    if not force and any(file.exists() for file in targets):
-        raise SecretError(f"{targets[0]} or {targets[1]} exists already; --force replaces both")
-    host = urlsplit(callbacks.public_url).hostname or "localhost"
-    now = datetime.fromtimestamp(time.time(), tz=UTC)
-    made = practice_certificates((host, "localhost", "127.0.0.1", "::1"), now=now)
-    write_file(targets[1], made.key, private=True)
-    write_file(targets[0], made.certificate, private=False)
+    if not force and any(file.exists() for file in (certificate, key)):
+        raise SecretError(f"{certificate} or {key} exists already; --force replaces both")
+    made = practice_certificates(hosts, now=datetime.fromtimestamp(time.time(), tz=UTC), purpose=purpose)
+    write_file(key, made.key, private=True)
+    write_file(certificate, made.certificate, private=False)
     write_file(authority, made.authority, private=False)
-    return [targets[1], targets[0], authority]
+    return [key, certificate, authority]

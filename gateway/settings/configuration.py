@@ -146,6 +146,7 @@ class _Loading:
                 public_url=gateway.callbacks.public_url,
                 certificate=self._secret(gateway.callbacks.certificate),
                 key=self._secret(gateway.callbacks.key),
+                client_ca=self._optional(gateway.callbacks.client_ca),
             ),
             health=_listener(gateway.health.listen),
             participants={name: self._participant(*found) for name, found in participants.items()},
@@ -162,7 +163,9 @@ class _Loading:
             name=name,
             profile=profile,
             base_url=smp.base_url,
-            ca=None if smp.ca is None else self._secret(smp.ca),
+            ca=self._optional(smp.ca),
+            certificate=self._optional(smp.certificate),
+            key=self._optional(smp.key),
             callback_keys=self._keys(name, smp.callback_keys),
             rate_limit_per_s=smp.rate_limit,
         )
@@ -266,6 +269,9 @@ class _Loading:
         if isinstance(where, Reference):
             return self._secret(where)
         return KeysAddress(url=where, kept=self.state / "callback-keys" / f"{owner}.json")
+
+    def _optional(self, reference: Reference | None) -> SecretRef | None:
+        return None if reference is None else self._secret(reference)
 
     def _secret(self, reference: Reference) -> SecretRef:
         return located(reference, self.state)

@@ -88,17 +88,23 @@ class Environment(Part):
     """One of the SMP's environments."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        "certificate": "a client certificate towards the SMP is not built yet",
-        "key": "a client certificate towards the SMP is not built yet",
         "proxy": "an HTTP proxy is not built yet",
     }
     profile: Text = Field(description="The wire profile's file, beside gateway.yaml")
     base_url: HttpsUrl = Field(description="Where the SMP's API is; signed byte for byte, without a '/' at the end")
     ca: SecretReference | None = Field(default=None, description="The CA that the SMP's certificate must come from")
+    certificate: SecretReference | None = Field(default=None, description="The certificate that we show the SMP (PEM)")
+    key: SecretReference | None = Field(default=None, description="The private key of that certificate (PEM)")
     callback_keys: CallbackKeys = Field(
         description="The SMP's public keys (JWKS) with which its callbacks are verified: file:PATH, or an https address"
     )
     rate_limit: Rate | None = Field(default=None, description="Requests to this environment, of all participants")
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
 
 
 class Callbacks(Part):
@@ -108,6 +114,9 @@ class Callbacks(Part):
     public_url: HttpsUrl = Field(description="How the SMP reaches it; part of what callbacks are signed for")
     certificate: SecretReference
     key: SecretReference
+    client_ca: SecretReference | None = Field(
+        default=None, description="The CA that the SMP's own certificate must come from; without it none is asked for"
+    )
 
 
 class Health(Part):

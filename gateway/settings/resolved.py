@@ -37,12 +37,17 @@ class KeysAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmpEnvironment:
-    """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS."""
+    """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS.
+
+    ``certificate`` and ``key``, both or neither, are what we show it: files, read with settings.secrets.secret_path.
+    """
 
     name: str
     profile: Profile
     base_url: str
     ca: SecretRef | None
+    certificate: SecretRef | None
+    key: SecretRef | None
     callback_keys: SecretRef | KeysAddress
     rate_limit_per_s: float | None
 
@@ -55,6 +60,7 @@ class CallbackListener:
     public_url: str
     certificate: SecretRef  # a file: read it with settings.secrets.secret_path
     key: SecretRef
+    client_ca: SecretRef | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

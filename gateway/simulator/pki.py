@@ -1,7 +1,8 @@
 """The simulated SMP's own keys, made when they are first needed and read again at every later start.
 
 Files, all in ``DIR/pki``: ``smp-ca.pem`` (what a gateway trusts) with ``smp-ca.key``; ``smp-server.pem`` with
-``smp-server.key``, issued anew at each start so that it never expires; ``smp.jwks.json`` (what a gateway verifies
+``smp-server.key``, shown to clients and to the hosts that are called back, issued anew at each start so that it never
+expires; ``smp.jwks.json`` (what a gateway verifies
 callbacks with) and the private half of its first key, ``smp-signing.pem``; ``smp-token.key`` for the bearer tokens.
 Private files have mode 0600. A private half is written before its public one, so that a start which was cut short
 begins again; a rotation publishes first and then replaces the private half, so that one cut short has changed nothing.
@@ -60,10 +61,10 @@ class Pki:
     token: OctKey
 
 
-def prepare(folder: Path, *, host: str, now_us: int, algorithm: str = "ES256") -> Pki:
+def prepare(folder: Path, *, host: str, now_us: int, algorithm: str = "ES256", client_ca: Path | None = None) -> Pki:
     """Read the keys in this folder, or make those that are missing; the certificate names this host and localhost.
 
-    ``algorithm`` is what callbacks and answers are signed with.
+    ``algorithm`` is what callbacks and answers are signed with; with ``client_ca`` a client needs a certificate of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     moment = datetime.fromtimestamp(now_us / 1e6, tz=UTC)
@@ -75,10 +76,14 @@ def prepare(folder: Path, *, host: str, now_us: int, algorithm: str = "ES256") -
     signing = _signing_key(folder / SIGNING_FILE, algorithm)
     jwks_path = folder / "smp.jwks.json"
     _publish_keys(jwks_path, signing, _retired(jwks_path, now_us))
+    tls = _server_context(folder, ca_key, authority, host, moment)
+    if client_ca is not None:
+        tls.load_verify_locations(client_ca)
+        tls.verify_mode = ssl.CERT_REQUIRED
     return Pki(
         ca_path=ca_path,
         jwks_path=jwks_path,
-        tls=_server_context(folder, ca_key, authority, host, moment),
+        tls=tls,
         signing=signing,
         token=OctKey.import_key(_token_secret(folder / TOKEN_FILE)),
     )
@@ -167,7 +172,9 @@ def _server(
         _certificate(_name("Simulated SMP"), authority.subject, key.public_key(), moment, SERVER_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
         .add_extension(issuer, critical=False)
         .sign(ca_key, hashes.SHA256())
     )

@@ -41,8 +41,9 @@ class SimulatedSmp:
     ``state`` is the folder shared with the gateway: ``state/pki`` for keys in both directions, ``state/secrets`` for
     logins, ``state/smp-ledger.db`` for the ledger; starting again on the same folder goes on where the last run ended,
     however that ended. ``callback_url`` is the gateway's ``public_url``. ``also_known_as`` holds further base URLs
-    under which participants reach it (a proxy's), since a signature names the one that its signer used. ``faults`` may
-    be changed or replaced at any time. ``clock`` is its wall clock (µs UTC), which its `Date` headers show as well.
+    under which participants reach it (a proxy's), since a signature names the one that its signer used. With a
+    ``client_ca`` only clients with a certificate of it get in. ``faults`` may be changed or replaced at any time.
+    ``clock`` is its wall clock (µs UTC), which its `Date` headers show as well.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SimulatedSmp:
         host: str = "127.0.0.1",
         port: int = 0,
         callback_ca: Path | None = None,
+        client_ca: Path | None = None,
         processing_delay_s: float = 0.02,
         participants: Sequence[Participant] | None = None,
         also_known_as: Sequence[str] = (),
@@ -71,6 +73,7 @@ class SimulatedSmp:
         self.callback_url = callback_url.rstrip("/")
         self.faults = faults or Faults()
         self._callback_ca = callback_ca
+        self._client_ca = client_ca
         self._delay_s = processing_delay_s
         self._participants = Participants(state, participants)
         self._also_known_as = tuple(also_known_as)
@@ -99,7 +102,13 @@ class SimulatedSmp:
 
     async def __aenter__(self) -> Self:
         self.state.mkdir(parents=True, exist_ok=True)
-        self.pki = pki.prepare(self.state / "pki", host=self.host, now_us=now_us(), algorithm=self.wire.algorithms[0])
+        self.pki = pki.prepare(
+            self.state / "pki",
+            host=self.host,
+            now_us=now_us(),
+            algorithm=self.wire.algorithms[0],
+            client_ca=self._client_ca,
+        )
         async with AsyncExitStack() as stack:
             self.ledger = Ledger(self.state / LEDGER_FILE)
             stack.callback(self.ledger.close)
@@ -195,6 +204,8 @@ class SimulatedSmp:
 
     def _callback_session(self) -> aiohttp.ClientSession:
         trust = ssl.create_default_context(cafile=self._callback_ca)
+        folder = self.state / "pki"
+        trust.load_cert_chain(folder / "smp-server.pem", folder / "smp-server.key")
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
 
     def _api(self) -> Api:

@@ -30,6 +30,7 @@ from gateway.cli import keys
 from gateway.cli.certificates import practice_certificates
 from gateway.cli.proforma import proforma
 from gateway.cli.proforma.document import TLS_VERSIONS
+from gateway.core.certificate import read_certificates
 from gateway.edge.tls import client_context
 from tests.settings.folder import Folder
 
@@ -227,10 +228,17 @@ def test_an_unusable_key_is_missing(complete: Folder, said: str) -> None:
     assert "generate" not in made["missing"][0]["mend"]
 
 
-def test_an_algorithm_that_the_profile_does_not_know_is_told(complete: Folder) -> None:
-    """Pins that a key which the SMP would refuse does not make a complete pro-forma."""
-    complete.edit("profiles/smp-v1.yaml", "[ES256, PS256, RS256, EdDSA]", "[PS256]")
-    assert missing(complete) == ["an algorithm of the wire profile: ES256 is none of PS256"]
+def test_the_certificate_that_the_smp_is_shown_is_printed_or_missing(complete: Folder) -> None:
+    """Pins that NGESO is told the client certificate's fingerprint where one is configured."""
+    lines = "certificate: file:pki/client.pem\n    key: file:pki/client.key\n    rate_limit"
+    complete.edit("gateway.yaml", "rate_limit", lines)
+    (told,) = missing(complete)
+    assert told.startswith("the TLS certificate that the SMP is shown: file:/pki/client.pem:")
+    keys.generate_keys(complete.load({"PUBLIC_URL": PUBLIC_URL}), practice=True)
+    assert missing(complete) == []
+    (certificate,) = read_certificates((complete.path / "pki" / "client.pem").read_bytes())
+    assert document(complete)["smp"]["client_certificate"]["sha256"] == certificate.sha256
+    assert certificate.sha256 in run(complete, "exstor")[1]
 
 
 @pytest.mark.parametrize("url", ["https://localhost:8443", "https://127.0.0.1:8443", "https://[::1]:8443"])

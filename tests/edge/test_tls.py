@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from gateway.edge.tls import ServerIdentity, client_context, server_context
+from gateway.edge.tls import ClientIdentity, ServerIdentity, client_context, server_context
 from gateway.errors import SecretError
 
 
@@ -76,3 +76,52 @@ def test_exchanged_files_are_shown_once_they_fit_together(authority: trustme.CA,
     assert identity.renew() is True
     assert [certificate.hosts for certificate in identity.chain] == [("127.0.0.2",)]
     assert shown == [identity.context]
+
+
+def test_a_client_shows_its_certificate_and_an_exchanged_one(authority: trustme.CA, tmp_path: Path) -> None:
+    """A listener with a client CA lets in who shows its certificate, and nobody else; a bad exchange spoils nothing."""
+    chain, key = tmp_path / "client.pem", tmp_path / "client.key"
+
+    def write(pair: trustme.LeafCert) -> None:
+        pair.cert_chain_pems[0].write_to_path(chain)
+        pair.private_key_pem.write_to_path(key)
+
+    host = authority.issue_cert("host.example")
+    host.cert_chain_pems[0].write_to_path(tmp_path / "host.pem")
+    host.private_key_pem.write_to_path(tmp_path / "host.key")
+    others = trustme.CA()
+    server = server_context(tmp_path / "host.pem", tmp_path / "host.key", others.cert_pem.bytes())
+    write(others.issue_cert("gateway.example"))
+    shown = client_context(authority.cert_pem.bytes())
+    identity = ClientIdentity(shown, chain, key)
+    assert handshake(shown, server)
+    assert not handshake(client_context(authority.cert_pem.bytes()), server)
+    key.write_bytes(b"no key")
+    with pytest.raises(SecretError, match=r"client\.key"):
+        identity.renew()
+    assert handshake(shown, server)
+    write(authority.issue_cert("gateway.example"))
+    assert identity.renew()
+    assert not handshake(shown, server)
+    with pytest.raises(SecretError, match="client certificates"):
+        server_context(tmp_path / "host.pem", tmp_path / "host.key", b"no PEM")
+
+
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> bool:
+    """Whether both sides agree; in TLS 1.3 the server's refusal reaches the client after its own half."""
+    down, up = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(down, up, server_hostname="host.example"),
+        server.wrap_bio(up, down, server_side=True),
+    ]
+    done: set[ssl.SSLObject] = set()
+    for _ in range(4):
+        for side in sides:
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError:
+                return False
+    return len(done) == 2

@@ -101,6 +101,10 @@ class Front:
         pki = self.smp.state / "pki"
         context.load_cert_chain(pki / "smp-server.pem", pki / "smp-server.key")
         trust = ssl.create_default_context(cafile=self.smp.ca_path)
+        if self.wire.mutual_tls:  # it asks as the SMP does, and shows the SMP what the gateway shows
+            context.load_verify_locations(pki / "client-ca-test.pem")
+            context.verify_mode = ssl.CERT_REQUIRED
+            trust.load_cert_chain(pki / "client.pem", pki / "client.key")
         application = web.Application(client_max_size=16 * 1024 * 1024)
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust), auto_decompress=False)
 

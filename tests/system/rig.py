@@ -12,9 +12,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
@@ -43,6 +44,10 @@ EXAMPLE = Path(__file__).parents[2] / "config"
 SITES = ("hams-bess", "solent-bess", "trent-chp")
 OWNERS = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}
 MPANS = {"hams-bess": "2000000000200", "solent-bess": "2000000000210", "trent-chp": "1100000000114"}
+_MUTUAL = {
+    "    ca: file:pki/smp-ca.pem": "    certificate: file:pki/client.pem\n    key: file:pki/client.key\n",
+    "  certificate: file:pki/host.pem": "  client_ca: file:pki/smp-ca.pem\n",
+}
 _LIVE = """
   live:
     profile: profiles/smp-v1.yaml
@@ -119,6 +124,13 @@ class World:
         payload = payload_of(config.connections[box.connection].config, box, present)
         return await plant.request(kind, payload, sequence=sequence)
 
+    def drop_certificate(self) -> None:
+        """Let the gateway forget, from its next opening on, what it shows the SMP."""
+        found = {
+            name: replace(smp, certificate=None, key=None) for name, smp in self.configuration.environments.items()
+        }
+        self.configuration = replace(self.configuration, environments=found)
+
     def effects(self, environment: str = "test") -> list[str]:
         """Every asset that exists at the SMP, in the order of its creation."""
         return [name for entry in Ledger.read(self.smps[environment].ledger.path) for name in entry.effects]
@@ -171,10 +183,22 @@ class Running:
         return status, json.loads(body)
 
     async def call_back(
-        self, participant: str, body: bytes, signature: str | None, **headers: str
+        self,
+        participant: str,
+        body: bytes,
+        signature: str | None,
+        *,
+        shown: bool = True,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, dict[str, Any]]:
-        """POST bytes to the callback listener, as whoever finds it may; ``signature`` is a detached token."""
-        trust = ssl.create_default_context(cafile=self.world.state / "pki" / "host-ca.pem")
+        """POST bytes to the callback listener, as whoever finds it may; ``signature`` is a detached token.
+
+        The SMP's certificate is shown, unless not ``shown``.
+        """
+        pki = self.world.state / "pki"
+        trust = ssl.create_default_context(cafile=pki / "host-ca.pem")
+        if shown:
+            trust.load_cert_chain(pki / "smp-server.pem", pki / "smp-server.key")
         url = f"https://127.0.0.1:{self.gateway.callback_port}{self.world.wire.callback(participant)}"
         sent: tuple[bytes, Mapping[str, str]] = body, {}
         if signature is not None:
@@ -233,6 +257,7 @@ async def world(
                 state=home,
                 callback_url=environ["PUBLIC_URL"],
                 callback_ca=state / "pki" / "host-ca.pem",
+                client_ca=state / "pki" / "client-ca-test.pem" if wire.mutual_tls else None,
                 processing_delay_s=processing_delay_s,
                 also_known_as=(f"https://127.0.0.1:{front_ports[name]}",),
                 token_life_s=token_life_s,
@@ -250,13 +275,19 @@ async def world(
 
 
 def _speak(wire: Wire, config: Path, state: Path) -> None:
-    """Let gateway.yaml name the profile, and give everybody a key for its algorithm."""
+    """Let gateway.yaml name the profile, give everybody a key for its algorithm, and both sides certificates."""
     if wire == SMP_V1:
         return
     path = config / "gateway.yaml"
     path.write_text(path.read_text("utf-8").replace("profiles/smp-v1.yaml", f"profiles/{wire.file.name}"), "utf-8")
     for path in (config / "participants").glob("*.yaml"):
         path.write_text(path.read_text("utf-8").replace("algorithm: ES256", f"algorithm: {wire.algorithm}"), "utf-8")
+    path = config / "gateway.yaml"
+    text = path.read_text("utf-8")
+    for line, further in _MUTUAL.items():
+        assert line in text
+        text = text.replace(line, further + line, 1)
+    path.write_text(text, "utf-8")
     for home in ("keys", "pki", "live/pki"):
         (state / home).mkdir(parents=True, exist_ok=True)
     for participant in sorted(set(OWNERS.values())):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway.core.message import Message
@@ -15,7 +16,7 @@ from gateway.core.record import Disposition
 from gateway.core.transaction import State
 from gateway.edge.journal.reader import CallbackRow
 from tests.system.rig import Running, World, holds, world
-from tests.system.wire import SMP_V1, Wire, private_key
+from tests.system.wire import OTHER_V7, SMP_V1, Wire, private_key
 
 REFUSED = (401, {"error": "signature not accepted"})
 
@@ -221,7 +222,7 @@ async def test_size_and_encoding_are_checked_before_anything_else(tmp_path: Path
 
     async with world(tmp_path, wire=wire, profile=narrow) as here, here.gateway() as running:
         assert (await running.call_back("exstor", b"x" * 2001, None))[0] == 413
-        assert (await running.call_back("exstor", b"x", None, **{"Content-Encoding": "gzip"}))[0] == 415
+        assert (await running.call_back("exstor", b"x", None, headers={"Content-Encoding": "gzip"}))[0] == 415
         assert await running.call_back("exstor", b"x" * 2000, None) == REFUSED
 
 
@@ -260,3 +261,26 @@ async def test_one_participants_callback_cannot_decide_anothers_transaction(tmp_
         (still,) = await running.messages("hams-bess")
     assert still.state is State.AWAITING
     assert kept(here, message) == []
+
+
+async def test_a_caller_without_the_smps_certificate_is_shut_out(tmp_path: Path) -> None:
+    """With client_ca in callbacks, TLS ends for a caller that shows nothing, before a byte of HTTP is read."""
+    async with world(tmp_path, wire=OTHER_V7, timings=SLOW_POLLS) as here, here.gateway() as running:
+        message = await awaiting(here, running)
+        body = verdict(message, wire=OTHER_V7)
+        with pytest.raises(aiohttp.ClientError):
+            await running.call_back("exstor", body, sign(here, body), shown=False)
+        assert (await running.call_back("exstor", body, sign(here, body)))[0] == 200
+    assert [disposition for disposition, _ in kept(here, message)] == [Disposition.APPLIED]
+
+
+async def test_a_gateway_without_a_certificate_reaches_nothing(tmp_path: Path) -> None:
+    """The SMP lets in only who shows a certificate: the message stays ACCEPTED, and `/readyz` says why."""
+    async with world(tmp_path, wire=OTHER_V7) as here:
+        here.drop_certificate()
+        async with here.gateway() as running:
+            await here.ask("hams-bess", "HAMS 1")
+            await holds(lambda: here.events("login_failed", participant="exstor"))
+            await running.reaches("hams-bess", State.ACCEPTED)
+            assert any("exstor" in line for line in (await running.ready())[1]["degraded"])
+    assert here.front.seen == []

@@ -47,6 +47,7 @@ class Wire:
 
     name: str
     folder: Path
+    mutual_tls: bool = False
 
     @property
     def file(self) -> Path:
@@ -181,4 +182,4 @@ def fits(template: str, path: str) -> bool:
 
 
 SMP_V1 = Wire("smp-v1", ROOT / "config" / "profiles")
-OTHER_V7 = Wire("other-v7", ROOT / "tests" / "system" / "profiles")
+OTHER_V7 = Wire("other-v7", ROOT / "tests" / "system" / "profiles", mutual_tls=True)

@@ -65,6 +65,7 @@ class SmpSide:
     tls_versions: tuple[str, ...]
     own_authorities: bool
     authorities: tuple[CertificateEntry, ...]
+    client_certificate: CertificateEntry | None
     requests_per_second: float | None
 
 
@@ -180,6 +181,7 @@ def _smp(smp: SmpEnvironment, material: Material) -> SmpSide:
         tls_versions=TLS_VERSIONS,
         own_authorities=smp.ca is not None,
         authorities=tuple(_certificate((authority,)) for authority in material.authorities),
+        client_certificate=_certificate(material.shown) if material.shown else None,
         requests_per_second=smp.rate_limit_per_s,
     )
 

@@ -74,6 +74,9 @@ def _smp(smp: SmpSide) -> Iterator[str]:
             yield from _certificate(authority, indent="  ")
     else:
         yield _item("The SMP's certificate must come from", "an authority that the operating system trusts")
+    if smp.client_certificate is not None:
+        yield _item("The SMP is shown", "")
+        yield from _certificate(smp.client_certificate, indent="  ")
     yield ""
     rows = [(call.call, call.method, code(call.url, cell=True), "yes" if call.signed else "no") for call in smp.calls]
     yield from _table(("Call", "Method", "Address", "Signed"), rows)

@@ -56,6 +56,7 @@ class Material:
 
     chain: tuple[Certificate, ...]
     authorities: tuple[Certificate, ...]
+    shown: tuple[Certificate, ...]
     key: KeyRecord | None
     callback_keys: tuple[KeyRecord, ...]
     missing: tuple[Missing, ...]
@@ -68,12 +69,14 @@ def gather(
     gathering = _Gathering(configuration, participant, origin, now, environ, [])
     gathering.contacts()
     authorities = gathering.smp()
+    shown = gathering.shown()
     chain = gathering.certificate()
     key = gathering.key()
     callback_keys = gathering.callback_keys()
     return Material(
         chain=chain,
         authorities=authorities,
+        shown=shown,
         key=key,
         callback_keys=callback_keys,
         missing=tuple(gathering.missing),
@@ -118,6 +121,21 @@ class _Gathering:
             self._valid(authority, "the CA of the SMP's certificate", mend)
         return authorities or ()
 
+    def shown(self) -> tuple[Certificate, ...]:
+        """The chain that the SMP is shown, where the configuration has one."""
+        smp = self._environment
+        if smp.certificate is None:
+            return ()
+        what = "the TLS certificate that the SMP is shown"
+        mend = (
+            f"a client certificate, with its chain (PEM), at {smp.certificate} ({self.origin.gateway}: "
+            f"smp.{smp.name}.certificate); to practise: {self.origin.keys_generate('--practice')}"
+        )
+        chain = self._read(smp.certificate, read_certificates, what, mend)
+        if chain:
+            self._valid(chain[0], what, mend)
+        return chain or ()
+
     def certificate(self) -> tuple[Certificate, ...]:
         """The chain with which the callback endpoint serves TLS."""
         here = self.configuration.callbacks
@@ -143,12 +161,6 @@ class _Gathering:
     def key(self) -> KeyRecord | None:
         """The public half of the participant's signing key."""
         member = self.participant
-        accepted = self._environment.profile.signature.algorithms
-        if member.algorithm not in accepted:
-            self._lack(
-                f"an algorithm of the wire profile: {member.algorithm} is none of {', '.join(accepted)}",
-                f"{member.file}: signing.algorithm: {accepted[0]}, and a key for it",
-            )
         ref = member.signing_key
         absent = ref.source is SecretSource.FILE and not Path(ref.name).exists()
         mend = (
