@@ -32,6 +32,8 @@ from gateway.core.message import (
 )
 from gateway.core.point import PointSpec, Reading, Snapshot, Value
 from gateway.core.record import (
+    Adopted,
+    Adoption,
     Appended,
     Changed,
     Depth,
@@ -39,6 +41,7 @@ from gateway.core.record import (
     MessageFilter,
     Outgoing,
     Received,
+    Sequel,
     Settlement,
     Waiting,
 )
@@ -387,7 +390,7 @@ class Journal(Protocol):
         """Commit PARKED for what the SMP has nothing of; None when that is nothing (any more)."""
 
     async def expire(self, now: int) -> Sequence[Changed]:
-        """End as EXPIRED every message in ACCEPTED or WAITING past its not-after, or what is left of it to send."""
+        """End as EXPIRED what has waited for too long: messages past their not-after, units without their assets."""
 
     async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
         """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.
@@ -407,6 +410,14 @@ class Journal(Protocol):
 
     async def set_reference(self, lane: Lane, reference: Reference) -> None:
         """Store a baseline that fires nothing."""
+
+    async def sequels(self, site: str) -> Sequence[Sequel]:
+        """The messages of a site that the end of another one sets off and that are not made yet, oldest first."""
+
+    async def adopt(
+        self, environment: str, participant: str, adoptions: Sequence[Adoption], *, actor: str, detail: str
+    ) -> Adopted:
+        """Keep assets made long ago, all or none; units that waited for them go on in the same commit."""
 
     async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
         """The oldest pending relay of this connection and its message, or None."""

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.core import codec, validation
-from gateway.core.document import digest
-from gateway.core.mapping import MessageSpec, compose
-from gateway.core.message import ASSETS, Draft, Hops, Kind, Lane, MailboxPosition, Problem, Reference, message_id
+from gateway.core import alignment, codec, validation
+from gateway.core.alignment import ALIGNED_ASSETS
+from gateway.core.document import Missing, digest
+from gateway.core.mapping import AlignedMessage, MessageSpec, VerdictTrigger, compose, name_of
+from gateway.core.message import (
+    ASSETS,
+    UNIT,
+    Alignment,
+    Draft,
+    Follower,
+    Hops,
+    Kind,
+    Lane,
+    MailboxPosition,
+    Message,
+    Problem,
+    Ref,
+    Reference,
+    message_id,
+)
 from gateway.core.point import Snapshot
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES, RelayRule
@@ -21,7 +37,10 @@ UNBOUND = "unbound"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """What is known of an input before it is judged: where it came from, what it brought, and what moves with it."""
+    """What is known of an input before it is judged: where it came from, what it brought, and what moves with it.
+
+    ``followers`` are the messages that the end of this one may set off; ``follows`` is the one whose end set it off.
+    """
 
     lane: Lane
     key: str
@@ -32,6 +51,8 @@ class Intake:
     mailbox: str | None = None
     position: MailboxPosition | None = None
     reference: Reference | None = None
+    followers: tuple[Follower, ...] = ()
+    follows: Message | None = None
     hops: Hops = field(default_factory=dict)
 
 
@@ -76,21 +97,84 @@ def draft(
 ) -> tuple[Draft, Mapping[str, object]]:
     """Make the message that ``spec`` describes, and its content; with problems it is a refused one."""
     composed = compose(spec, snapshot, document)
-    checked = Checked(problems=composed.problems)
-    if not composed.problems:
-        checked = validation.check(spec.kind, composed.content, profile)
+    refs, faults = _refs(intake, spec, snapshot, document, profile)
+    checked = Checked(problems=(*composed.problems, *faults))
+    if not checked.problems:
+        checked = check(spec.kind, composed.content, profile)
     content = codec.dumps(dict(composed.content))
     made = _draft(intake, spec.kind, content, _rows(composed.content), checked.problems)
     made = replace(made, warnings=checked.warnings, salvage=spec.salvage)
     if spec.not_after_us is not None:
         made = replace(made, not_after=intake.at + spec.not_after_us)
+    if spec.kind in {ASSETS, UNIT}:
+        longest = profile.shape(spec.kind).members[profile.shape(spec.kind).ref].length
+        made = replace(made, creates=alignment.creations(composed.content, longest=longest))
+    if spec.kind == UNIT:
+        made = replace(made, alignment=_alignment(intake, refs, composed.content, profile))
     return made, composed.content
+
+
+def check(kind: Kind, content: Mapping[str, object], profile: Profile) -> Checked:
+    """What is wrong with a content before its assets are aligned: whatever validation finds besides those."""
+    found = validation.check(kind, content, profile)
+    own = (each for each in found.problems if kind != UNIT or not (each.field or "").startswith(ALIGNED_ASSETS))
+    return replace(found, problems=tuple(own))
+
+
+def followers(messages: Mapping[str, MessageSpec], name: str) -> tuple[Follower, ...]:
+    """The messages of a site that the end of the message ``name`` may set off."""
+    return tuple(
+        Follower(message=spec.name, kind=spec.kind, on=spec.trigger.on)
+        for spec in messages.values()
+        if isinstance(spec.trigger, VerdictTrigger) and spec.trigger.message == name
+    )
+
+
+def _alignment(intake: Intake, refs: Sequence[Ref], content: Mapping[str, object], profile: Profile) -> Alignment:
+    return Alignment(
+        refs=tuple(refs),
+        gsp_group=alignment.gsp_group_of(content.get(UNIT)),
+        limit=profile.limits.aligned_assets_per_unit,
+        wait_until=intake.at + profile.timings.wait_limit_us,
+    )
+
+
+def _refs(
+    intake: Intake, spec: MessageSpec, snapshot: Snapshot, document: object, profile: Profile
+) -> tuple[list[Ref], tuple[Problem, ...]]:
+    """What a unit aligns, and what is wrong with the names that the site gives."""
+    refs: list[Ref] = []
+    problems: list[Problem] = []
+    member = profile.unit.members.get(ALIGNED_ASSETS)
+    for place, entry in enumerate(spec.aligned):
+        field = f"{ALIGNED_ASSETS}[{place}]"
+        if isinstance(entry, AlignedMessage):
+            lane = replace(intake.lane, site=entry.site, message=entry.message)
+            parent = intake.follows if intake.follows is not None and intake.follows.lane == lane else None
+            refs.append(Ref(lane=lane, message_id=None if parent is None else parent.id))
+            continue
+        name = name_of(entry, snapshot, document)
+        problem = (
+            Problem(field=field, code=name.code, message=name.detail)
+            if isinstance(name, Missing)
+            else alignment.name_fault(name, field, longest=None if member is None else member.length)
+        )
+        if problem is not None:
+            problems.append(problem)
+        refs.append(Ref(asset=str(name)))
+    return refs, tuple(problems)
 
 
 def unbound(intake: Intake, problem: Problem) -> Draft:
     """Refuse a request that belongs to no message, so that it is committed and acknowledged all the same."""
     lane = replace(intake.lane, message=UNBOUND)
     return _draft(replace(intake, lane=lane), ASSETS, b"{}", 0, (problem,))
+
+
+def unconfigured(intake: Intake, kind: Kind) -> Draft:
+    """Refuse a message that was to be made, and of which the configuration knows nothing any more."""
+    said = f"the configuration has no message {intake.lane.message} any more"
+    return _draft(intake, kind, b"{}", 0, (Problem(code="not_configured", message=said),))
 
 
 def _draft(intake: Intake, kind: Kind, content: bytes, rows: int, problems: tuple[Problem, ...]) -> Draft:
@@ -109,6 +193,8 @@ def _draft(intake: Intake, kind: Kind, content: bytes, rows: int, problems: tupl
         mailbox=intake.mailbox,
         position=intake.position,
         reference=intake.reference,
+        followers=intake.followers,
+        follows=None if intake.follows is None else intake.follows.id,
         hops=intake.hops,
     )
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from gateway.core.document import JsonPath, Missing
 from gateway.core.message import Kind, Problem
 from gateway.core.point import Quality, Reading, Snapshot
+from gateway.core.transaction import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,15 @@ class MessageTrigger:
     progress: bool = False
 
 
-Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictTrigger:
+    """The message is made when another message of the site enters one of these states."""
+
+    message: str
+    on: frozenset[State]
+
+
+Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger | VerdictTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +91,30 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedMessage:
+    """An entry of a unit's YAML that means the assets of a message, of this site or of another of its participant."""
+
+    site: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedName:
+    """An entry that names one asset: by a constant, or by the point or the member of its JSON that the site fills."""
+
+    name: str | Slot | Pick
+
+
+Aligned = AlignedMessage | AlignedName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSpec:
     """One message that a site can ask for; ``template`` comes from :func:`compile_template`.
 
     ``not_after_us`` is how long after its acceptance the message may still be sent, in µs; None is without limit.
     ``salvage``: where the SMP refuses the whole for some rows' sake, the others go again without them.
+    ``aligned`` is what a unit aligns, in the order of the YAML.
     """
 
     name: str
@@ -94,6 +123,7 @@ class MessageSpec:
     template: Mapping[str, object]
     not_after_us: int | None = None
     salvage: bool = False
+    aligned: tuple[Aligned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +144,28 @@ def compile_template(tree: Mapping[str, object]) -> dict[str, object]:
 
 
 def points_of(spec: MessageSpec) -> tuple[str, ...]:
-    """The points that the template reads, each once, in the order of the template."""
-    return tuple(dict.fromkeys(slot.point for slot in _slots(spec.template)))
+    """The points that the message reads, each once, in the order of the YAML."""
+    slots = [*_slots(spec.template), *_slots([each.name for each in spec.aligned if isinstance(each, AlignedName)])]
+    return tuple(dict.fromkeys(slot.point for slot in slots))
+
+
+def name_of(entry: AlignedName, snapshot: Snapshot, document: object) -> object:
+    """The name that an entry of a unit means, as the site gave it, or the ``Missing`` that says why there is none."""
+    faults: list[tuple[str, Missing]] = []
+    value = _fill(entry.name, "", _Source(snapshot, document), faults)
+    return faults[0][1] if faults else value
+
+
+def compile_name(tree: Mapping[Literal["point", "path"], str]) -> Slot | Pick:
+    """Turn the ``{point: name}`` or ``{path: JMESPath}`` of an aligned name into its place.
+
+    Raises:
+        ValueError: a path is not JMESPath, or it is neither.
+    """
+    place = _compile(dict(tree))
+    if not isinstance(place, Slot | Pick):
+        raise ValueError("neither a point nor a path")  # noqa: TRY004 - as for a path that is none
+    return place
 
 
 def compose(spec: MessageSpec, snapshot: Snapshot, document: object = None) -> Composed:

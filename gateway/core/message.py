@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gateway.core.relay import RelayRule
@@ -101,13 +101,65 @@ class MailboxPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    """One entry of an accepted unit: an asset's name, or a lane, whose message is ``message_id`` once that is known."""
+
+    asset: str | None = None
+    lane: Lane | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """What a unit asks for: at most ``limit`` assets of its own GSP group, all there by ``wait_until`` (µs UTC)."""
+
+    refs: tuple[Ref, ...]
+    gsp_group: str | None
+    limit: int
+    wait_until: int
+
+    @property
+    def open_lanes(self) -> tuple[Lane, ...]:
+        """The lanes whose next message is meant, because none was there yet."""
+        return tuple(ref.lane for ref in self.refs if ref.lane is not None and ref.message_id is None)
+
+    def bound(self, lane: Lane, message_id: str) -> Alignment:
+        """The same, now that the lane's message is known."""
+        refs = (
+            replace(ref, message_id=message_id) if ref.lane == lane and ref.message_id is None else ref
+            for ref in self.refs
+        )
+        return replace(self, refs=tuple(refs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """One asset or unit that a message creates, with the GSP group it says."""
+
+    row: int
+    name: str
+    gsp_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """A message of the same site that is set off when this one enters one of the states."""
+
+    message: str
+    kind: Kind
+    on: frozenset[State]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A message about to be committed; with problems it is committed as REFUSED.
 
     ``content`` is canonical JSON in our own member names, ``raw`` the input as it came, both kept as evidence.
     ``rules`` are the relays as they stood at acceptance; ``salvage`` asks that rows which were refused for others' sake
     go again without those. ``warnings`` accompany it, and refuse nothing. ``position`` moves the mailbox in the same
-    commit, and ``reference`` the change trigger's reference value: (point, value as text, counter).
+    commit, and ``reference`` the change trigger's reference value: (point, value as text, counter). ``creates`` are the
+    names that the message wants to own, ``alignment`` what a unit aligns. ``followers`` are set off by its end, and
+    ``follows`` is the message whose end set this one off.
     """
 
     id: str
@@ -127,6 +179,10 @@ class Draft:
     mailbox: str | None = None
     position: MailboxPosition | None = None
     reference: Reference | None = None
+    creates: tuple[Creation, ...] = ()
+    alignment: Alignment | None = None
+    followers: tuple[Follower, ...] = ()
+    follows: str | None = None
     hops: Hops = field(default_factory=dict)
 
 

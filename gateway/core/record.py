@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.core.message import Attempt, Hops, Kind, Lane, Problem, Submission
+from gateway.core.message import Attempt, Hops, Kind, Lane, Message, Problem, Submission
 from gateway.core.transaction import Event, State
 
 
@@ -17,6 +17,8 @@ class Appended:
     ``existed`` is True when a message with this id was there already; then nothing was stored, and ``same`` says
     whether its content is the same. ``submission`` is there when the message went to SENDING in the same commit; only
     then may, and must, the caller send it. ``relays`` says whether something is now waiting to be written to the site.
+    ``problems`` are all for which it was refused, ``sequels`` whether its end sets messages off, and ``others`` the
+    messages that moved because of it.
     """
 
     message_id: str
@@ -25,6 +27,9 @@ class Appended:
     same: bool = True
     submission: Submission | None = None
     relays: bool = False
+    problems: tuple[Problem, ...] = ()
+    sequels: bool = False
+    others: tuple[Changed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +95,9 @@ class Changed:
     """A message after a commit that may have moved it; ``relays`` names the connections that now have something due.
 
     ``moved`` is False when the commit only added evidence, and ``before`` is where the message was. ``applied_orphan``
-    is True when a callback that had come early was matched and decided the state. ``others`` are further messages of
-    the same submission: what is told of one must be told of each of :attr:`all`.
+    is True when a callback that had come early was matched and decided the state. ``sequels`` says whether its end sets
+    messages of its site off. ``others`` are further messages of the same submission, and units that moved because of
+    their assets: what is told of one must be told of each of :attr:`all`.
     """
 
     message_id: str
@@ -101,6 +107,7 @@ class Changed:
     moved: bool = True
     relays: frozenset[str] = frozenset()
     applied_orphan: bool = False
+    sequels: bool = False
     others: tuple[Changed, ...] = ()
 
     @property
@@ -174,3 +181,69 @@ class Depth:
 
     messages: Mapping[State, int]
     relays: int
+
+
+class Origin(StrEnum):
+    """How an asset came to be known."""
+
+    CREATED = "created"  # by a message of ours
+    ADOPTED = "adopted"  # made before, and told to us by the participant
+    SEEN = "seen"  # named by the SMP in a verdict, without being asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One asset or unit of the registry; ``there`` is False when its last message ended without it, see ``note``."""
+
+    environment: str
+    participant: str
+    kind: Kind
+    name: str
+    there: bool
+    origin: Origin
+    smp_id: str | None = None
+    gsp_group: str | None = None
+    message_id: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetFilter:
+    """Which assets and units are listed, by name, at most ``limit``."""
+
+    environment: str | None = None
+    participant: str | None = None
+    kind: Kind | None = None
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """An asset made long ago, as a participant tells of it; ``line`` is where its file says so."""
+
+    line: int
+    name: str
+    smp_id: str | None = None
+    gsp_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What a file of adoptions changed: how many assets are new, and which messages moved because of them.
+
+    With ``faults``, each a line and a sentence, nothing was stored.
+    """
+
+    new: int = 0
+    known: int = 0
+    faults: tuple[tuple[int, str], ...] = ()
+    others: tuple[Changed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequel:
+    """A message that is to be made because ``parent`` ended: its name at the parent's site, and its kind then."""
+
+    parent: Message
+    message: str
+    kind: Kind

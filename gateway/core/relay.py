@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.core.transaction import State
 
@@ -29,7 +29,8 @@ class RelayRule:
 
     Either ``mailbox`` with the request's ``sequence`` (its result block), or ``reply``: where whoever sent the message
     under an id of its own wants its result (``id``, and what else the adapter noted), or ``write``: point name to a
-    constant or, as ``{"field": "errors.0.message"}``, a value taken from the message.
+    constant or, as ``{"field": "errors.0.message"}``, a value taken from the message. With ``message`` it is a rule of
+    that message of the site only, see :func:`rules_of`; a message keeps its own rules, so this is not kept with it.
     """
 
     connection: str
@@ -38,6 +39,7 @@ class RelayRule:
     sequence: int = 0
     write: Mapping[str, object] = field(default_factory=dict)
     reply: Mapping[str, str] | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,11 @@ class Relay:
     event: State
     rule: RelayRule
     result_seq: int | None
+
+
+def rules_of(rules: Sequence[RelayRule], message: str) -> tuple[RelayRule, ...]:
+    """The rules of a site that this message is accepted with."""
+    return tuple(replace(rule, message=None) for rule in rules if rule.message in {None, message})
 
 
 def due(rules: Sequence[RelayRule], state: State) -> list[RelayRule]:

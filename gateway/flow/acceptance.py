@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.core.intake import UNBOUND
 from gateway.core.message import Draft, Lane, Problem
 from gateway.core.record import Appended, Changed, Outgoing
-from gateway.core.relay import RelayRule
+from gateway.core.relay import RelayRule, rules_of
 from gateway.errors import SubmissionRefused
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
@@ -42,7 +42,9 @@ class Acceptance:
         if not made.problems:
             try:
                 prepared = self._services.sender.outgoing(participant, made.kind, content)
-                outgoing = prepared if self._services.sender.can_send(participant, made.kind) else None
+                # a unit's assets are known in the commit only; it is taken for sending after it
+                at_once = made.alignment is None and self._services.sender.can_send(participant, made.kind)
+                outgoing = prepared if at_once else None
             except SubmissionRefused as refused:
                 made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
         return made, await self._services.sender.append(made, outgoing)
@@ -52,15 +54,23 @@ class Acceptance:
         telemetry, labels = self._services.telemetry, {"site": self._site.site, "message": made.lane.message}
         if appended.existed:
             telemetry.emit("message_repeated" if appended.same else "message_conflicted", **labels, id=made.id)
-        elif made.problems:
-            first = made.problems[0]
+        elif appended.problems:
+            first = appended.problems[0]
             telemetry.emit("message_refused", **labels, code=first.code, id=made.id, reason=str(first))
         else:
             telemetry.emit("message_accepted", **labels, id=made.id, rows=made.rows, state=appended.state)
-        if appended.relays:
-            connections = frozenset(rule.connection for rule in made.rules)
+        if appended.relays or appended.sequels or appended.others:
+            connections = frozenset(rule.connection for rule in made.rules) if appended.relays else frozenset()
             self._services.signals.changed(
-                Changed(message_id=made.id, lane=made.lane, state=appended.state, moved=False, relays=connections)
+                Changed(
+                    message_id=made.id,
+                    lane=made.lane,
+                    state=appended.state,
+                    moved=False,
+                    relays=connections,
+                    sequels=appended.sequels,
+                    others=appended.others,
+                )
             )
 
     def lane(self, message: str) -> Lane:
@@ -74,4 +84,4 @@ class Acceptance:
 
     def rules(self, message: str) -> tuple[RelayRule, ...]:
         """The site's own relays, as they stand now, for a message of this name."""
-        return self._site.relays if message != UNBOUND else ()
+        return rules_of(self._site.relays, message) if message != UNBOUND else ()

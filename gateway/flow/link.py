@@ -108,6 +108,8 @@ class Link:
                         relayer.observe(item)
                         await self._uplink.status(item)
                     case Reading():
+                        if item.point not in self._readings:  # a message that needs it may have waited for it
+                            self._services.signals.sequels(self._site.site).set()
                         self._readings[item.point] = item
                         await self._uplink.reading(item, self._readings)
             news = await session.read()

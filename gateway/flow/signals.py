@@ -14,6 +14,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
+        self._sequels: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self._lane_listeners: list[Callable[[Changed], None]] = []
 
@@ -24,6 +25,10 @@ class Signals:
     def overdue(self, participant: str, state: State) -> asyncio.Event:
         """The event that is set when one of the participant's submissions in this state may be due."""
         return self._overdue.setdefault((participant, state), asyncio.Event())
+
+    def sequels(self, site: str) -> asyncio.Event:
+        """The event that is set when a message of this site may have to be made because another one ended."""
+        return self._sequels.setdefault(site, asyncio.Event())
 
     def on_lane(self, listener: Callable[[Changed], None]) -> None:
         """Call ``listener`` when a message moved to where it may no longer block its lane."""
@@ -37,6 +42,8 @@ class Signals:
     def _spread(self, changed: Changed) -> None:
         for connection in changed.relays:
             self.relay(changed.lane.site, connection).set()
+        if changed.sequels:
+            self.sequels(changed.lane.site).set()
         if changed.state is State.IN_DOUBT:
             self.overdue(changed.lane.participant, changed.state).set()
         # a message that was ACCEPTED and still is has rows left, and one of its submissions may have freed the lane

@@ -10,6 +10,7 @@ from gateway.core.profile import Profile
 from gateway.errors import JournalBroken
 from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
+from gateway.flow.sequels import Sequels
 from gateway.flow.uplink import Uplink
 from gateway.ports import Adapter, Entropy
 from gateway.settings.configuration import SiteConfig
@@ -35,6 +36,7 @@ class SiteRuntime:
         self._faulted = False
         readings: dict[str, Reading] = {}
         uplink = Uplink(site, profile, services)
+        self._sequels = Sequels(site, uplink, readings, services)
         self.links = tuple(
             Link(site, name, adapter, uplink=uplink, readings=readings, services=services, entropy=entropy)
             for name, adapter in adapters.items()
@@ -65,6 +67,7 @@ class SiteRuntime:
 
     async def _links(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._sequels.run(), name=f"sequels {self.site.site}")
             for link in self.links:
                 group.create_task(link.run(), name=f"link {self.site.site}/{link.connection}")
             if self._faulted:

@@ -18,6 +18,7 @@ from gateway.core.intake import (
     caller_key,
     dedupe_keys,
     draft,
+    followers,
     reply_rule,
     reused_key,
     unbound,
@@ -106,13 +107,14 @@ class Submissions:
             at=self._services.clock.now(),
             revision=self._site.revision,
             rules=(answer, *self._acceptance.rules(name)),
+            followers=followers(self._site.messages, name),
             hops={Hop.SEEN: asked.seen_at, Hop.SNAPSHOT: asked.seen_at},
         )
 
     async def _outcome(self, made: Draft, appended: Appended) -> Committed | Refused:
         if appended.state is not State.REFUSED:
             return Committed(message_id=made.id, state=appended.state)
-        problems = made.problems
+        problems = appended.problems
         if appended.existed:  # what was wrong the first time is the stored outcome
             stored = await self._services.journal.message(made.id)
             problems = stored.problems if stored is not None else problems
@@ -124,4 +126,5 @@ def _reused(made: Draft) -> Draft:
     problem = Problem(code="id_reused", message="this id was used before with another content; take a new one")
     lane = replace(made.lane, message=UNBOUND)
     key = reused_key(made.lane.message, made.intake_key, made.raw)
-    return replace(made, id=message_id(lane, key), lane=lane, intake_key=key, problems=(problem,), not_after=None)
+    refused = replace(made, id=message_id(lane, key), lane=lane, intake_key=key, problems=(problem,), not_after=None)
+    return replace(refused, creates=(), alignment=None, followers=())

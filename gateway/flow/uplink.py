@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.core import mailbox_position
-from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
+from gateway.core.intake import UNBOUND, Intake, draft, followers, mailbox_rule, unbound, unconfigured
 from gateway.core.mailbox_position import Step
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec, points_of
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot, fresh
 from gateway.core.profile import Profile
+from gateway.core.record import Sequel
 from gateway.core.transaction import State
 from gateway.core.trigger import Baseline, Fire, intake_key, observe
 from gateway.errors import JournalFull
@@ -95,6 +96,37 @@ class Uplink:
         for spec in self._changes.get(reading.point, ()):
             await self._change(spec, reading, snapshot)
 
+    async def follow(self, sequel: Sequel, snapshot: Snapshot) -> None:
+        """Make the message that the end of another one sets off; its verdict goes back by the site's own relays.
+
+        Raises:
+            JournalFull: nothing was stored; it is still to be made.
+        """
+        now, parent = self._services.clock.now(), sequel.parent
+        intake = Intake(
+            lane=self._acceptance.lane(sequel.message),
+            key=parent.id,
+            raw=parent.id.encode(),
+            at=now,
+            revision=self._site.revision,
+            rules=self._acceptance.rules(sequel.message),
+            followers=followers(self._site.messages, sequel.message),
+            follows=parent,
+            hops={Hop.SEEN: now, Hop.SNAPSHOT: now},
+        )
+        spec = self._site.messages.get(sequel.message)
+        made, content = (
+            draft(intake, spec, snapshot, self._profile)
+            if spec is not None
+            else (unconfigured(intake, sequel.kind), {})
+        )
+        self._acceptance.tell(*await self._acceptance.commit(made, content))
+
+    def lacks(self, sequel: Sequel, snapshot: Snapshot) -> bool:
+        """Whether a message to be made needs a point that was not read since the start."""
+        spec = self._site.messages.get(sequel.message)
+        return spec is not None and any(point not in snapshot for point in points_of(spec))
+
     async def _change(self, spec: MessageSpec, reading: Reading, snapshot: Snapshot) -> None:
         trigger = spec.trigger
         if not isinstance(trigger, ChangeTrigger):
@@ -123,8 +155,9 @@ class Uplink:
             raw=reference.value.encode(),
             at=self._services.clock.now(),
             revision=self._site.revision,
-            rules=self._site.relays,
+            rules=self._acceptance.rules(spec.name),
             reference=reference,
+            followers=followers(self._site.messages, spec.name),
             hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
         )
         made, content = draft(intake, spec, fresh(snapshot, self._site.points, intake.at), self._profile)
@@ -144,7 +177,7 @@ class Uplink:
                 await session.confirm(request.receipt, Busy())  # judged against the journal's position it will be known
                 return
             self._positions[request.mailbox] = position
-            outcome = Refused(problems=made.problems) if appended.state is State.REFUSED else Committed()
+            outcome = Refused(problems=appended.problems) if appended.state is State.REFUSED else Committed()
             await session.confirm(request.receipt, outcome)
         finally:
             self._acceptance.tell(
@@ -170,6 +203,7 @@ class Uplink:
             rules=(answer, *self._acceptance.rules(name)),
             mailbox=request.mailbox,
             position=position,
+            followers=followers(self._site.messages, name),
             hops={Hop.SEEN: request.seen_at, Hop.SNAPSHOT: request.snapshot_at},
         )
         if request.fault is not None:

@@ -19,6 +19,7 @@ from gateway.core.secret import Reference
 from gateway.errors import ConfigError, ConfigProblem, Place
 from gateway.ports import AdapterSpec
 from gateway.settings import models
+from gateway.settings.alignment import check_alignments
 from gateway.settings.crosscheck import crosscheck
 from gateway.settings.document import Document, read
 from gateway.settings.explain import validate
@@ -123,8 +124,10 @@ class _Loading:
             parts = read_site(document, world)
             crosscheck(parts, world)
             self._unique(document, "site", names)
-            self.problems += parts.problems
             found.append(parts)
+        check_alignments(found, all_sites=not self.unread)
+        for parts in found:
+            self.problems += parts.problems
         return found
 
     def configuration(

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.intake import UNBOUND
 from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageTrigger
+from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageTrigger, Trigger, VerdictTrigger
 from gateway.core.point import Access, PointSpec
 from gateway.core.transaction import TERMINAL
 from gateway.settings.binding import check_bound
@@ -92,7 +92,10 @@ def _messages(parts: SiteParts) -> None:
                 _sent(parts, name, message.trigger)
             case ChangeTrigger(point=point):
                 _known(parts, (*path, "when", "changes"), point, parts.names("points"), "point")
-        _named(parts, path)
+            case VerdictTrigger(message=parent):
+                at = next(at for at, _ in leaves(_at(parts, (*path, "when")), (*path, "when")))
+                _known(parts, at, parent, parts.names("messages"), "message")
+        _named(parts, path, message.trigger)
     boxes = {mailbox for mailbox, _ in bound}
     if boxes <= parts.names("mailboxes") and len(parts.messages) == len(parts.names("messages")):
         for name in sorted(parts.names("mailboxes") - boxes):
@@ -100,13 +103,30 @@ def _messages(parts: SiteParts) -> None:
             parts.blame(("mailboxes", name), said, key=True, warning=True)
 
 
-def _named(parts: SiteParts, path: Path) -> None:
+def _named(parts: SiteParts, path: Path, trigger: Trigger) -> None:
     """The message's own name, and the points that it names."""
     if path[-1] == UNBOUND:
         parts.blame(path, "this name is reserved for requests that no message answers", key=True)
-    for at, value in leaves(_at(parts, (*path, "assets")), (*path, "assets")):
-        if at[-1] == "point" and isinstance(value, str):
-            _known(parts, at, value, parts.names("points"), "point")
+    for section in ("assets", "unit", "aligned"):
+        for at, value in leaves(_at(parts, (*path, section)), (*path, section)):
+            if at[-1] == "point" and isinstance(value, str):
+                _known(parts, at, value, parts.names("points"), "point")
+                _in_payload(parts, at, value, trigger)
+
+
+def _in_payload(parts: SiteParts, path: Path, name: str, trigger: Trigger) -> None:
+    """A point in a mailbox's payload has a value within a request of that mailbox only."""
+    own = trigger.mailbox if isinstance(trigger, MailboxTrigger) else None
+    if name not in parts.points or own not in {None, *parts.mailboxes}:
+        return
+    place = parts.places[name]
+    if not isinstance(place, Placed):
+        return
+    for box in parts.mailboxes.values():
+        here = box.connection == parts.points[name].connection and box.name != own
+        if here and _meet(place.window, payload_window(box, box.capacity)):
+            said = f"point {name} lies in the payload of mailbox {box.name}, and no request of it makes this message"
+            parts.blame(path, said)
 
 
 def _sent(parts: SiteParts, name: str, trigger: MessageTrigger) -> None:
@@ -132,6 +152,7 @@ def _contradictions(parts: SiteParts) -> None:
 
 def _relays(parts: SiteParts) -> None:
     for index, relay in parts.relays.items():
+        _known(parts, ("relay", index, "message"), relay.message, parts.names("messages"), "message")
         for point, value in relay.write.items():
             path: Path = ("relay", index, "write", point)
             _known(parts, path, point, parts.names("points"), "point")
@@ -184,10 +205,13 @@ def _ways_back(parts: SiteParts) -> None:
     declared = parts.document.tree.get("relay")
     if isinstance(declared, list) and len(declared) != len(parts.relays):
         return  # a relay that cannot be read may be the one that tells
-    told = frozenset(state for relay in parts.relays.values() for state in states_of(relay.on))
-    silent = ", ".join(state for state in sorted(TERMINAL - told))
+    if any(relay.message not in {None, *parts.names("messages")} for relay in parts.relays.values()):
+        return  # and so may one of a misspelt message
     for name, message in parts.messages.items():
-        if silent and isinstance(message.trigger, ChangeTrigger):
+        relays = [relay for relay in parts.relays.values() if relay.message in {None, name}]
+        told = frozenset(state for relay in relays for state in states_of(relay.on))
+        silent = ", ".join(state for state in sorted(TERMINAL - told))
+        if silent and not isinstance(message.trigger, MailboxTrigger):
             said = f"the site is not told when this message is {silent}; add them to relay"
             parts.blame(("messages", name), said, key=True, warning=True)
 

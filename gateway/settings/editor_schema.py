@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway.core import openapi
+from gateway.core.alignment import ALIGNED_ASSETS
 from gateway.core.mapping import FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
@@ -36,6 +37,19 @@ _PICK: Schema = {
     "properties": {"path": {"type": "string"}, "scale": {"type": "number"}, "optional": {"type": "boolean"}},
     "required": ["path"],
     "additionalProperties": False,
+}
+_NAME: Schema = {"anyOf": [_PLACE, _PICK]}
+_ALIGNED: Schema = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"existing": {"type": "string"}},
+            "required": ["existing"],
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {"name": _NAME}, "required": ["name"], "additionalProperties": False},
+    ]
 }
 _NUMBERS = frozenset({FieldType.NUMBER, FieldType.MAGNITUDE})
 _LISTS = frozenset({FieldType.WORDS, FieldType.NAMES})
@@ -109,7 +123,14 @@ def _message(profile: Profile, adapters: Mapping[str, AdapterSpec]) -> Schema:
         "type": "string",
         "description": "JMESPath to a list in the site's own JSON: one asset for each element, in which paths begin",
     }
-    schema["properties"]["assets"]["items"] = asset
+    unit = {name: field for name, field in profile.unit.members.items() if name != ALIGNED_ASSETS}
+    forms: Mapping[str, Schema] = {
+        "assets": {"type": "array", "minItems": 1, "items": asset},
+        "unit": _members(unit, profile),
+        "aligned": {"type": "array", "minItems": 1, "items": _ALIGNED},
+    }
+    for name, form in forms.items():
+        schema["properties"][name] = {**form, "description": schema["properties"][name]["description"]}
     own = [spec.trigger_model for spec in _sorted(adapters) if spec.trigger_model is not None]
     for each in (model.model_json_schema() for model in own):
         schema["$defs"].update(each.get("$defs", {}))

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core.mailbox import PAYLOAD_MAX
-from gateway.core.message import ASSETS, Kind
+from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.secret import Reference, SecretReference, reference
 from gateway.core.transaction import State
 from gateway.settings import quantities
@@ -242,12 +242,18 @@ class Dedupe(Part):
     window: Duration = Field(description="The same bytes within this time are the same message")
 
 
+ANY_FAILURE = "any_failure"
+# The ends of a message that may set another one off.
+END_WORDS = ("completed", "partial", "failed", "rejected", "refused", "expired", ANY_FAILURE)
+_KINDS = (ASSETS, UNIT)
+
+
 class When(Part):
-    """What makes the message: a request in a mailbox, a point that changes, or a message that the site sends itself."""
+    """What makes the message: a request, a point that changes, a message of the site itself, or another one's end."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message"
-        for trigger in ("edge", "every", "at", "completed", "request")
+        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message, completed"
+        for trigger in ("edge", "every", "at", "request")
     }
     mailbox: Name | None = None
     kind: int | None = Field(default=None, ge=0, le=65535)
@@ -259,12 +265,27 @@ class When(Part):
     )
     dedupe: Dedupe | None = None
     progress: bool | None = Field(default=None, description="Also tell the site when the SMP has taken its message")
+    completed: Name | None = Field(default=None, description="A message of this site; likewise the other ends")
+    partial: Name | None = None
+    failed: Name | None = None
+    rejected: Name | None = None
+    refused: Name | None = None
+    expired: Name | None = None
+    any_failure: Name | None = None
+
+    @property
+    def parent(self) -> tuple[str, str] | None:
+        """The word and the message of a trigger after another message's verdict."""
+        found = [(word, name) for word in END_WORDS if (name := getattr(self, word)) is not None]
+        return found[0] if found else None
 
     @model_validator(mode="after")
     def _one_trigger(self) -> Self:
-        if [self.mailbox, self.changes, self.message].count(None) != 2:
+        triggers = [self.mailbox, self.changes, self.message, *(getattr(self, word) for word in END_WORDS)]
+        if len(triggers) - triggers.count(None) != 1:
             raise ValueError(
-                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT} and {message: CONNECTION, ...}"
+                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT}, {message: CONNECTION, ...} and "
+                f"{{completed: MESSAGE}}, or another end of a message: {', '.join(END_WORDS[1:])}"
             )
         if self.message is None and (self.dedupe is not None or self.progress is not None):
             raise ValueError("dedupe and progress belong to {message: CONNECTION, ...}")
@@ -276,30 +297,73 @@ class When(Part):
 
 
 def _kind(value: object) -> Kind:
-    if value == "unit":
-        raise ValueError("kind: unit is not built yet; available: assets")
-    if value != "assets":
-        raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, ['assets'])}")
-    return ASSETS
+    if value not in _KINDS:
+        raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, _KINDS)}")
+    return str(value)
+
+
+class Existing(Part):
+    """An aligned asset by its name: made long ago, or by whatever message."""
+
+    existing: Line
+
+
+class Named(Part):
+    """An aligned asset whose name the site gives, by ``{point: NAME}`` or ``{path: JMESPATH}``."""
+
+    name: dict[Literal["point", "path"], Text] = Field(min_length=1, max_length=1)
+
+
+def _aligned(value: object) -> object:
+    """One entry of ``aligned``; a mapping goes on to :class:`Existing` or :class:`Named`."""
+    if isinstance(value, str) and re.fullmatch(r"[^/]+(/[^/]+)?", value):
+        return value
+    if isinstance(value, dict) and len(value) == 1 and "existing" in value:
+        return Existing.model_validate(value)
+    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("name"), dict):
+        return Named.model_validate(value)
+    raise ValueError(
+        f"{shown(value)} aligns nothing; write a message of this site, SITE/MESSAGE, {{existing: NAME}}, "
+        "{name: {point: POINT}} or {name: {path: JMESPATH}}"
+    )
 
 
 class Message(Part):
     """One message that the site can ask for."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        "aligned": "aligned belongs to kind: unit, which is not built yet",
-        "unit": "kind: unit is not built yet; available: assets",
         "dedupe": "dedupe belongs to the trigger: when: {message: CONNECTION, dedupe: {window: 10m}}",
     }
-    kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": ["assets"]})]
+    kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": [*_KINDS]})]
     when: When
     not_after: Duration | None = Field(default=None, description="How long after its acceptance it may still be sent")
     salvage: bool = Field(default=False, description="Send the good rows again where the SMP refused all for some")
-    assets: list[dict[str, object]] = Field(
+    assets: list[dict[str, object]] | None = Field(
+        default=None,
         min_length=1,
         description="The wire profile's asset members; each value a constant, {point: NAME}, or {path: JMESPATH} into "
         "JSON that the site sends; with for_each: JMESPATH, an asset stands for each element of a list there",
     )
+    unit: dict[str, object] | None = Field(
+        default=None, description="The wire profile's unit members; values as in assets, without for_each"
+    )
+    aligned: (
+        list[Annotated[object, PlainValidator(_aligned), WithJsonSchema({"type": ["string", "object"]})]] | None
+    ) = Field(
+        default=None,
+        min_length=1,
+        description="Whose assets: a message of this site, SITE/MESSAGE, {existing: NAME} or {name: {point: POINT}}",
+    )
+
+    @model_validator(mode="after")
+    def _what_its_kind_needs(self) -> Self:
+        for member, wanted in (("assets", ASSETS), ("unit", UNIT), ("aligned", UNIT)):
+            given = getattr(self, member) is not None
+            if given and self.kind != wanted:
+                raise ValueError(f"{member} belongs to kind: {wanted}, and this is kind: {self.kind}")
+            if not given and self.kind == wanted:
+                raise ValueError(f"kind: {wanted} needs {member}")
+        return self
 
 
 def _write_value(value: object) -> object:
@@ -328,7 +392,6 @@ def _relay_word(value: object) -> str:
 _MESSAGE_FIELD = re.compile(
     r"state|transactionId|errors\.[0-9]+\.(row|ref|field|code|message)|results\.[0-9]+\.(ref|smpId)"
 )
-ANY_FAILURE = "any_failure"
 # RECEIVED is over before anything is stored, so nothing can be relayed on it.
 RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED), ANY_FAILURE)
 
@@ -336,7 +399,7 @@ RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED),
 class Relay(Part):
     """What to write into the site's points when a message enters one of these states."""
 
-    unbuilt: ClassVar[Mapping[str, str]] = {"message": "a relay of one message only is not built yet"}
+    message: Name | None = Field(default=None, description="Only of this message; without it, of every one")
     on: list[Annotated[str, PlainValidator(_relay_word), WithJsonSchema({"enum": [*RELAY_WORDS]})]] = Field(
         min_length=1
     )

@@ -16,11 +16,16 @@ from pydantic import BaseModel
 
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import (
+    Aligned,
+    AlignedMessage,
+    AlignedName,
     ChangeTrigger,
     MailboxTrigger,
     MessageSpec,
     MessageTrigger,
     Trigger,
+    VerdictTrigger,
+    compile_name,
     compile_template,
 )
 from gateway.core.point import Access, PointSpec
@@ -180,33 +185,50 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
 def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
     path: Path = ("messages", name)
     message = parts.take(models.Message, _without_own_members(parts, name, tree), path)
-    misread = list(bad_paths(message.assets, sent=message.when.message is not None)) if message is not None else []
+    if message is None:
+        return
+    misread = list(bad_paths(tree, sent=message.when.message is not None))
     for at, sentence in misread:
         parts.blame((*path, *at), sentence)
-    if message is None or misread:
+    if misread:
         return
-    trigger = _trigger(message.when)
+    content: dict[str, object] = {"assets": message.assets} if message.unit is None else {"unit": message.unit}
     spec = MessageSpec(
         name=name,
         kind=message.kind,
-        trigger=trigger,
-        template=compile_template({"assets": message.assets}),
+        trigger=_trigger(message.when),
+        template=compile_template(content),
         not_after_us=message.not_after,
         salvage=message.salvage,
+        aligned=tuple(_aligned(entry, str(parts.document.tree.get("site"))) for entry in message.aligned or ()),
     )
     parts.messages[name] = spec
     if profile is not None:
-        for at, sentence in check_template(spec, message.assets, profile):
+        for at, sentence in check_template(spec, content, profile):
             parts.blame((*path, *at), sentence)
 
 
 def _trigger(when: models.When) -> Trigger:
+    if when.parent is not None:
+        word, message = when.parent
+        return VerdictTrigger(message=message, on=states_of([word]))
     if when.mailbox is not None and when.kind is not None:
         return MailboxTrigger(mailbox=when.mailbox, kind=when.kind)
     if when.message is not None:
         window = None if when.dedupe is None else when.dedupe.window
         return MessageTrigger(connection=when.message, dedupe_us=window, progress=bool(when.progress))
     return ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
+
+
+def _aligned(entry: object, site: str) -> Aligned:
+    match entry:
+        case models.Existing(existing=name):
+            return AlignedName(name=name)
+        case models.Named(name=place):
+            return AlignedName(name=compile_name(place))
+        case _:
+            home, _, message = str(entry).rpartition("/")
+            return AlignedMessage(site=home or site, message=message)
 
 
 def _without_own_members(parts: SiteParts, name: str, tree: dict[str, object]) -> dict[str, object]:
@@ -257,7 +279,7 @@ def _rules(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterator[Rel
     for point, value in relay.write.items():
         by_connection.setdefault(points[point].connection, {})[point] = value
     for connection, write in by_connection.items():
-        yield RelayRule(connection=connection, on=states_of(relay.on), write=write)
+        yield RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
 
 
 def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, object]]]:

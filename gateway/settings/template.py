@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from gateway.core import validation
+from gateway.core.alignment import ALIGNED_ASSETS
 from gateway.core.document import JsonPath
+from gateway.core.intake import check
 from gateway.core.mapping import FOR_EACH, PICK_MEMBERS, MessageSpec, compose
+from gateway.core.message import ASSETS, UNIT
 from gateway.core.profile import FieldSpec, Profile
 from gateway.settings.document import Path
 from gateway.settings.quantities import among, shown
@@ -19,18 +21,22 @@ from gateway.settings.quantities import among, shown
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
-def check_template(spec: MessageSpec, assets: list[dict[str, object]], profile: Profile) -> Iterator[tuple[Path, str]]:
-    """Yield what is wrong, each with its path below the message."""
+def check_template(spec: MessageSpec, content: Mapping[str, object], profile: Profile) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong, each with its path below the message; ``content`` is the template as it was written."""
     members = profile.shape(spec.kind).members
     blamed: list[Path] = []
-    for row, asset in enumerate(assets):
-        for path, sentence in _unknown(asset, members, ("assets", row)):
+    for at, row in _rows(content):
+        for path, sentence in _unknown(row, members, at):
             blamed.append(path)
             yield path, sentence
+    unit = content.get(UNIT)
+    if isinstance(unit, Mapping) and ALIGNED_ASSETS in unit:
+        yield (UNIT, ALIGNED_ASSETS), "is filled from aligned, which stands beside unit"
     composed = compose(spec, {})
     open_fields = {(problem.row, problem.field or "") for problem in composed.problems}
-    for problem in validation.check(spec.kind, composed.content, profile).problems:
-        row_path: Path = () if problem.row is None else ("assets", problem.row)
+    for problem in check(spec.kind, composed.content, profile).problems:
+        whole: Path = () if spec.kind == ASSETS else (UNIT,)
+        row_path: Path = whole if problem.row is None else ("assets", problem.row)
         path = (*row_path, *path_of(problem.field or ""))
         known = any(path[: len(other)] == other for other in blamed)
         if not known and not _depends(problem.row, problem.field or "", open_fields):
@@ -38,16 +44,16 @@ def check_template(spec: MessageSpec, assets: list[dict[str, object]], profile: 
             yield path, f"{problem.message}{advice}"
 
 
-def bad_paths(assets: list[dict[str, object]], *, sent: bool) -> Iterator[tuple[Path, str]]:
+def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Path, str]]:
     """Yield the places that pick from the site's JSON and cannot be compiled; ``sent`` says whether there is any."""
-    for row, asset in enumerate(assets):
-        for path, word, node in _picks(asset, ("assets", row)):
+    for section in ("assets", "unit", "aligned"):
+        for path, word, node in _picks(message.get(section), (section,)):
             if not sent:
                 yield (
                     (*path, word),
                     f"{word} picks from a message that the site sends: when: {{message: ...}}",
                 )
-            elif word == FOR_EACH and len(path) != 2:
+            elif word == FOR_EACH and (section != "assets" or len(path) != 2):
                 yield (*path, word), "only a whole asset can be repeated: write for_each beside its members"
             else:
                 yield from _bad_pick(node, word, path)
@@ -82,6 +88,15 @@ def _bad_pick(node: Mapping[str, object], word: str, path: Path) -> Iterator[tup
         yield (*path, "scale"), f"expected a number other than 0, found {shown(scale)}"
     if word == "path" and not isinstance(node.get("optional", False), bool):
         yield (*path, "optional"), f"expected true or false, found {shown(node['optional'])}"
+
+
+def _rows(content: Mapping[str, object]) -> Iterator[tuple[Path, object]]:
+    """Each asset, or the unit, with its path."""
+    for name, node in content.items():
+        if isinstance(node, list):
+            yield from (((name, row), asset) for row, asset in enumerate(node))
+        else:
+            yield (name,), node
 
 
 def path_of(field: str) -> Path:

@@ -223,15 +223,19 @@ async def world(
     token_life_s: int = 1800,
     smp_up: bool = True,
     smp_clock: Callable[[], int] = now_us,
+    units: bool = False,
 ) -> AsyncIterator[World]:
     """Start the SMP with its front, and the plants, all speaking ``wire``.
 
     ``timings`` replace the profile's; ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML;
-    ``live`` moves participants.
+    ``live`` moves participants. Without ``units`` no battery sets off the example's unit, so that a story of assets has
+    nothing else in it.
     """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)
     state.mkdir()
+    if not units:
+        _without_unit(config / "sites" / "hams-bess.yaml")
     path = config / "profiles" / wire.file.name
     path.write_text(profile(_timed(wire.file.read_text("utf-8"), timings or {})), "utf-8")
     for path in (config / "sites").glob("*.yaml"):
@@ -294,6 +298,13 @@ def _speak(wire: Wire, config: Path, state: Path) -> None:
         (state / "keys" / f"{participant}.pem").write_bytes(private_key(wire.algorithm, participant))
     for home in ("pki", "live/pki"):
         (state / home / "smp-signing.pem").write_bytes(private_key(wire.algorithm, home))
+
+
+def _without_unit(path: Path) -> None:
+    """Cut the unit and what tells of it from a site of the example."""
+    before, unit, _ = path.read_text("utf-8").partition("\n  hams-1:")
+    assert unit
+    path.write_text(before, "utf-8")
 
 
 def _timed(text: str, timings: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.simulate.story import EXPECTED, Act, Told
-from gateway.core import strict_json
+from gateway.core import alignment, strict_json
 from gateway.core.mailbox import STATE_CODES
 from gateway.core.message import Hop, Message
 from gateway.core.transaction import State
@@ -58,14 +58,14 @@ def picture(messages: Sequence[Message], heading: str, width: int) -> Renderable
     """The newest messages, oldest first; each hop in ms since the gateway saw the request."""
     shown = {hop: short for hop, short in _SHOWN.items() if width >= _WIDE or hop not in _LEFT_OUT}
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in (*(("site", "message") if width >= _WIDE else ()), "asset", "state", "transaction"):
+    for name in (*(("site", "message") if width >= _WIDE else ()), "asset or unit", "state", "transaction"):
         table.add_column(name, no_wrap=True)
     for short in shown.values():
         table.add_column(short, justify="right", no_wrap=True)
     for message in reversed(messages[:_ROWS]):
         table.add_row(
             *((message.lane.site, message.id[:8]) if width >= _WIDE else ()),
-            _asset(message),
+            _name(message),
             Text(message.state, style=_COLOURS.get(message.state, "cyan")),
             message.transaction_id or "-",
             *(_since_seen(message, hop) for hop in shown),
@@ -119,11 +119,10 @@ def _state_told(told: Told) -> Text:
     return Text(f"{code} {word}, not {EXPECTED[told.act]}", style="bold red")
 
 
-def _asset(message: Message) -> str:
+def _name(message: Message) -> str:
+    """Its first asset or its unit, as the site calls it."""
     content = strict_json.loads(message.content)
-    assets = content.get("assets") if isinstance(content, dict) else None
-    first = assets[0] if isinstance(assets, list) and assets else {}
-    return str(first.get("assetName", "-")) if isinstance(first, dict) else "-"
+    return next((each.name for each in alignment.creations(content)), "-") if isinstance(content, dict) else "-"
 
 
 def _since_seen(message: Message, hop: Hop) -> str:

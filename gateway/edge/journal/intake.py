@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gateway.core import alignment
 from gateway.core.division import Part
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import Appended, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
-from gateway.edge.journal import listing, moving, rows
+from gateway.edge.journal import listing, moving, registry, rows
+from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalFull
 
@@ -26,6 +28,7 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         return existing
     if full:
         raise JournalFull("the disk is nearly full: nothing new is accepted")
+    draft, waits_for = _placed(commit, replace(draft, problems=draft.problems + registry.claim(commit, draft)))
     event = Event.INVALID if draft.problems else Event.VALID
     state = advance(State.RECEIVED, event)
     free = (
@@ -41,6 +44,8 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         set_position(commit, draft.lane.site, draft.mailbox, draft.position)
     if draft.reference is not None:
         set_reference(commit, draft.lane, draft.reference)
+    if draft.follows is not None:
+        commit.run("delete_sequel", parent_id=draft.follows, message=draft.lane.message)
     hops = {**draft.hops, Hop.SETTLED: commit.now} if state in TERMINAL else draft.hops
     moving.record_hops(commit, draft.id, hops)
     relays = moving.make_relays(commit, draft.lane, draft.id, draft.rules, state)
@@ -52,7 +57,28 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
             portions = tuple(replace(portion, names=()) for portion in portions)
         submission = open_submission(commit, blank_submission(draft, outgoing), portions)
         moving.audit(commit, draft.lane, draft.id, Event.TAKEN, step=(state, stored), submission_id=submission.id)
-    return Appended(message_id=draft.id, state=stored, submission=submission, relays=bool(relays))
+    if waits_for:
+        waiting = moving.move_message(commit, draft.id, Cause(event=Event.DEPENDENCY_MISSING, detail=waits_for))
+        stored, relays = waiting.state, relays | waiting.relays
+    others, sequels = moving.end(commit, draft.id) if stored in TERMINAL else ((), False)
+    return Appended(
+        message_id=draft.id,
+        state=stored,
+        submission=submission,
+        relays=bool(relays),
+        problems=draft.problems,
+        sequels=sequels,
+        others=(*moving.spread(commit, registry.arrived(commit, draft)), *others),
+    )
+
+
+def _placed(commit: Commit, draft: Draft) -> tuple[Draft, str]:
+    """A unit with what the registry knows of its assets, and what it waits for; any other draft as it is."""
+    if draft.alignment is None or draft.problems:
+        return draft, ""
+    placed = registry.place(commit, draft, draft.alignment)
+    judged = replace(draft, content=placed.content, alignment=placed.alignment, problems=placed.ruling.problems)
+    return judged, "" if judged.problems else placed.waits_for
 
 
 def _existing(commit: Commit, draft: Draft, *, full: bool) -> Appended | None:
@@ -66,7 +92,9 @@ def _existing(commit: Commit, draft: Draft, *, full: bool) -> Appended | None:
     kind, raw, content, state = row
     replies = [rule for rule in draft.rules if rule.reply is not None]
     same_bytes, same_content = raw == draft.raw, not draft.problems and content == draft.content
-    same = kind == draft.kind and (same_content or (same_bytes and bool(draft.problems or replies)))
+    # a unit's content was completed since, with whatever assets were there by then
+    by_bytes = bool(draft.problems or replies or draft.alignment is not None)
+    same = kind == draft.kind and (same_content or (same_bytes and by_bytes))
     told = same and not full and _tell_again(commit, draft, replies, State(state))
     return Appended(message_id=draft.id, state=State(state), existed=True, same=same, relays=told)
 
@@ -118,6 +146,9 @@ def _store_message(commit: Commit, draft: Draft, state: State, *, rest: State) -
         revision=draft.revision,
         not_after=draft.not_after,
         accepted_at=draft.accepted_at,
+        followers=rows.dump_followers(draft.followers),
+        alignment=None if draft.alignment is None else alignment.to_json(draft.alignment),
+        wait_until=None if draft.alignment is None else draft.alignment.wait_until,
     )
 
 

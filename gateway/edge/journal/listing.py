@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.core.message import Lane, Message, Submission
-from gateway.core.record import Depth, MessageFilter
+from gateway.core.record import Asset, AssetFilter, Depth, MessageFilter, Sequel
 from gateway.core.transaction import State
 from gateway.edge.journal import rows
 from gateway.edge.journal.statements import Reading
@@ -64,3 +64,17 @@ def depth(reading: Reading) -> Depth:
     row = reading.one("count_relays")
     counts = {State(state): count for state, count in reading.all("count_messages")}
     return Depth(messages=counts, relays=0 if row is None else row[0])
+
+
+def sequels(reading: Reading, site: str) -> Sequence[Sequel]:
+    """The messages of a site that are to be made because another one ended, oldest first."""
+    found = reading.all("sequels", site=site)
+    return [Sequel(parent=rows.message(row[2:], {}), message=row[0], kind=row[1]) for row in found]
+
+
+def assets(reading: Reading, which: AssetFilter) -> Sequence[Asset]:
+    """What the registry holds, by name."""
+    found = reading.all(
+        "assets", environment=which.environment, participant=which.participant, kind=which.kind, limit=which.limit
+    )
+    return [rows.asset(row) for row in found]

@@ -19,7 +19,8 @@ from gateway.core.message import Created, Hop, Hops, Lane, Problem, Submission
 from gateway.core.record import Changed
 from gateway.core.relay import RelayRule, due
 from gateway.core.transaction import TERMINAL, Event, State, advance, combine
-from gateway.edge.journal import rows
+from gateway.edge.journal import registry, rows
+from gateway.edge.journal.registry import Consequence
 from gateway.edge.journal.rows import Standing
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
@@ -86,7 +87,8 @@ def move_submission(commit: Commit, submission: Submission, cause: Cause, *, onl
     fates = _fates(parts, messages, located, only)
     step = _Step(submission=submission, after=after, cause=located, parts=parts)
     moved = [_move_part(commit, message, step, fates.get(message.id, ())) for message in messages.values()]
-    return replace(moved[0], others=tuple(moved[1:]))
+    first, *others = (each for changed in moved for each in _each(changed))
+    return replace(first, others=tuple(others))
 
 
 def parts_of(reading: Reading, submission_id: str) -> Sequence[Part]:
@@ -129,7 +131,10 @@ def insert_part(commit: Commit, submission_id: str, part: Part) -> None:
 
 
 def _move_part(commit: Commit, message: Standing, step: _Step, fates: Sequence[Part]) -> Changed:
-    """Move one message with its submission; rows that were spared are a step of their own."""
+    """Move one message with its submission; rows that were spared are a step of their own.
+
+    What was created is registered first, so that only the rest has failed when the message ends with it.
+    """
     _store_fates(commit, step.submission.id, fates)
     before, cause = step.submission.state, step.cause
     spared = any(part.fate is not None and part.fate.released for part in fates)
@@ -146,7 +151,22 @@ def _move_part(commit: Commit, message: Standing, step: _Step, fates: Sequence[P
         problems = division.own_problems(cause.problems, own, size=size)
         created = division.own_created(cause.created, own, merged=len(own) < len(step.parts))
         message = replace(message, problems=(*message.problems, *problems), created=(*message.created, *created))
+        served = spread(commit, _created(commit, message, step, fates or own, created))
+        changed = _enter(commit, message, cause)
+        return replace(changed, others=(*served, *changed.others))
     return _enter(commit, message, cause)
+
+
+def _created(
+    commit: Commit, message: Standing, step: _Step, parts: Sequence[Part], results: Sequence[Created]
+) -> Sequence[Consequence]:
+    """Register what this end of a submission created for a message: whole parts, or what the SMP names."""
+    ends = [
+        (part, division.state_of(part, step.after)) for part in parts if part.fate is None or not part.fate.released
+    ]
+    whole = [part.rows for part, end in ends if end is State.COMPLETED]
+    named = results if any(end in {State.COMPLETED, State.PARTIAL} for _, end in ends) else ()
+    return registry.created(commit, message.id, message.lane, whole, named)
 
 
 def _audit_step(commit: Commit, message: Standing, step: _Step, cause: Cause, after: State) -> None:
@@ -194,10 +214,10 @@ def move_unsent(commit: Commit, message_id: str, cause: Cause) -> Changed | None
         move_submission(commit, rows.submission(row), first, only=message_id)
         for row in commit.all("fallen_back", message_id=message_id)
     ]
+    if rest:
+        moved.append(move_message(commit, message_id, cause))
     changed = [own for each in moved for own in each.all if own.message_id == message_id]
     others = [other for each in moved for other in each.all if other.message_id != message_id]
-    if rest:
-        changed.append(move_message(commit, message_id, cause))
     if not changed:
         return None
     relays = frozenset(connection for each in changed for connection in each.relays)
@@ -260,9 +280,38 @@ def _enter(commit: Commit, message: Standing, cause: Cause) -> Changed:
         hops[Hop.SETTLED] = commit.now
     record_hops(commit, message.id, hops)
     relays = make_relays(commit, message.lane, message.id, message.rules, state) if moved else frozenset()
+    others, sequels = end(commit, message.id) if moved and state in TERMINAL else ((), False)
+    if moved and message.state is State.WAITING:
+        commit.run("delete_needs", message_id=message.id)
     return Changed(
-        message_id=message.id, lane=message.lane, state=state, before=message.state, moved=moved, relays=relays
+        message_id=message.id,
+        lane=message.lane,
+        state=state,
+        before=message.state,
+        moved=moved,
+        relays=relays,
+        sequels=sequels,
+        others=others,
     )
+
+
+def end(commit: Commit, message_id: str) -> tuple[tuple[Changed, ...], bool]:
+    """What follows for others from the end of a message; and whether that sets messages of its site off."""
+    consequences, sequels = registry.ended(commit, message_id)
+    return spread(commit, consequences), sequels
+
+
+def spread(commit: Commit, consequences: Sequence[Consequence]) -> tuple[Changed, ...]:
+    """Move the messages that this commit has consequences for, and those that follow in turn."""
+    causes = (
+        (each.message_id, Cause(event=each.event, detail=each.detail, problems=each.problems)) for each in consequences
+    )
+    return tuple(each for message_id, cause in causes for each in _each(move_message(commit, message_id, cause)))
+
+
+def _each(changed: Changed) -> tuple[Changed, ...]:
+    """A change and its others, each by itself and with none."""
+    return (replace(changed, others=()), *changed.others)
 
 
 def take_rows(commit: Commit, message_id: str, submission_id: str) -> None:

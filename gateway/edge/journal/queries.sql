@@ -33,9 +33,11 @@ SELECT raw, revision, rules FROM message WHERE id = :id
 
 -- :name insert_message
 INSERT INTO message (id, environment, participant, site, name, lane, kind, intake_key, raw, content, row_count, state,
-    rest, problems, warnings, created, rules, salvage, revision, not_after, accepted_at, updated_at, transaction_id, epoch)
+    rest, problems, warnings, created, rules, salvage, revision, not_after, accepted_at, updated_at, transaction_id,
+    followers, alignment, wait_until, epoch)
 VALUES (:id, :environment, :participant, :site, :name, :lane, :kind, :intake_key, :raw, :content, :row_count, :state,
-    :rest, :problems, :warnings, :created, :rules, :salvage, :revision, :not_after, :accepted_at, :now, NULL, :epoch)
+    :rest, :problems, :warnings, :created, :rules, :salvage, :revision, :not_after, :accepted_at, :now, NULL,
+    :followers, :alignment, :wait_until, :epoch)
 
 -- :name update_message
 UPDATE message SET state = :state, rest = :rest, problems = :problems, created = :created, updated_at = :now,
@@ -45,7 +47,8 @@ RETURNING id
 
 -- :name lane_blocking
 SELECT state FROM message
-WHERE lane = :lane AND state IN ('waiting', 'sending', 'in_doubt', 'escalated', 'parked')
+WHERE lane = :lane AND (state IN ('sending', 'in_doubt', 'escalated', 'parked') OR (state = 'waiting' AND number <
+    (SELECT MIN(number) FROM message WHERE lane = :lane AND state = 'accepted')))
 LIMIT 1
 
 -- :name lane_busy
@@ -324,3 +327,167 @@ SELECT value, counter FROM reference WHERE lane = :lane
 -- :name set_reference
 INSERT INTO reference (lane, value, counter) VALUES (:lane, :value, :counter)
 ON CONFLICT (lane) DO UPDATE SET value = excluded.value, counter = excluded.counter
+
+-- ---------------------------------------------------------------- the registry: assets, claims, needs, sequels
+
+-- :name insert_claim
+INSERT INTO claim (message_id, name, environment, participant, kind, line, gsp_group)
+VALUES (:message_id, :name, :environment, :participant, :kind, :line, :gsp_group)
+
+-- :name foreign_claims
+SELECT mine.line, mine.name, m.lane, m.state FROM claim mine
+    JOIN claim other ON other.name = mine.name AND other.participant = mine.participant
+        AND other.environment = mine.environment AND other.kind = mine.kind AND other.message_id <> mine.message_id
+    JOIN message m ON m.id = other.message_id
+WHERE mine.message_id = :message_id AND m.lane <> :lane
+ORDER BY mine.line LIMIT :limit
+
+-- :name delete_claims
+DELETE FROM claim WHERE message_id = :message_id
+
+-- :name settle_claims
+UPDATE claim SET settled = 1
+WHERE message_id = :message_id AND line >= :first AND line < :end
+RETURNING name
+
+-- :name settle_claim
+UPDATE claim SET settled = 1, smp_id = :smp_id WHERE message_id = :message_id AND name = :name RETURNING name
+
+-- :name claim_of_name
+SELECT m.lane, c.gsp_group FROM claim c JOIN message m ON m.id = c.message_id
+WHERE c.name = :name AND c.participant = :participant AND c.environment = :environment AND c.kind = :kind
+LIMIT 1
+
+-- :name needs_settled
+SELECT n.message_id, c.name, c.gsp_group FROM claim c
+    JOIN need n ON n.name = c.name AND n.participant = c.participant AND n.environment = c.environment
+WHERE c.message_id = :message_id AND c.settled = 1 AND c.kind = 'assets' AND n.what = 'asset'
+ORDER BY n.message_id, c.line
+
+-- :name delete_needs_settled
+DELETE FROM need WHERE what = 'asset' AND EXISTS (
+    SELECT 1 FROM claim c WHERE c.message_id = :message_id AND c.name = need.name AND c.settled = 1
+        AND c.participant = need.participant AND c.environment = need.environment AND c.kind = 'assets')
+
+-- :name assets_settled
+INSERT INTO asset (environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note,
+    updated_at)
+SELECT environment, participant, kind, name, smp_id, 'created', 1, gsp_group, message_id, '', :now
+FROM claim WHERE message_id = :message_id AND settled = 1
+ON CONFLICT (environment, participant, kind, name) DO UPDATE SET smp_id = COALESCE(excluded.smp_id, asset.smp_id),
+    origin = 'created', is_there = 1, gsp_group = COALESCE(excluded.gsp_group, asset.gsp_group),
+    message_id = excluded.message_id, note = '', updated_at = excluded.updated_at
+
+-- :name delete_claims_settled
+DELETE FROM claim WHERE message_id = :message_id AND settled = 1
+
+-- :name needs_failed
+SELECT n.message_id, c.name FROM claim c
+    JOIN need n ON n.name = c.name AND n.participant = c.participant AND n.environment = c.environment
+WHERE c.message_id = :message_id AND c.kind = 'assets' AND n.what = 'asset' AND NOT EXISTS (
+    SELECT 1 FROM claim o WHERE o.name = c.name AND o.participant = c.participant AND o.environment = c.environment
+        AND o.kind = c.kind AND o.message_id <> c.message_id)
+ORDER BY n.message_id, c.line
+
+-- :name assets_failed
+INSERT INTO asset (environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note,
+    updated_at)
+SELECT environment, participant, kind, name, NULL, 'created', 0, gsp_group, message_id, :note, :now
+FROM claim WHERE message_id = :message_id
+ON CONFLICT (environment, participant, kind, name) DO UPDATE SET gsp_group = excluded.gsp_group,
+    message_id = excluded.message_id, note = excluded.note, updated_at = excluded.updated_at
+WHERE asset.is_there = 0
+
+-- :name note_asset_failed
+UPDATE asset SET note = :note
+WHERE environment = :environment AND participant = :participant AND kind = :kind AND name = :name
+    AND message_id = :message_id AND is_there = 0
+
+-- :name see_asset
+INSERT INTO asset (environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note,
+    updated_at)
+VALUES (:environment, :participant, :kind, :name, :smp_id, 'seen', 1, NULL, :message_id, '', :now)
+ON CONFLICT (environment, participant, kind, name) DO UPDATE SET smp_id = excluded.smp_id, is_there = 1,
+    origin = 'seen', note = '', updated_at = excluded.updated_at
+WHERE asset.is_there = 0
+
+-- :name adopt_asset
+INSERT INTO asset (environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note,
+    updated_at)
+VALUES (:environment, :participant, 'assets', :name, :smp_id, 'adopted', 1, :gsp_group, NULL, '', :now)
+ON CONFLICT (environment, participant, kind, name) DO UPDATE SET
+    origin = CASE WHEN asset.is_there = 1 THEN asset.origin ELSE 'adopted' END, is_there = 1,
+    smp_id = COALESCE(excluded.smp_id, asset.smp_id), gsp_group = COALESCE(excluded.gsp_group, asset.gsp_group),
+    note = '', updated_at = excluded.updated_at
+
+-- :name asset
+SELECT environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note FROM asset
+WHERE environment = :environment AND participant = :participant AND kind = :kind AND name = :name
+
+-- :name assets
+SELECT environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note FROM asset
+WHERE (:environment IS NULL OR environment = :environment)
+    AND (:participant IS NULL OR participant = :participant)
+    AND (:kind IS NULL OR kind = :kind)
+ORDER BY environment, participant, kind, name LIMIT :limit
+
+-- :name insert_need
+INSERT INTO need (message_id, what, name, environment, participant)
+VALUES (:message_id, :what, :name, :environment, :participant) ON CONFLICT DO NOTHING
+
+-- :name needs_of
+SELECT message_id FROM need
+WHERE name = :name AND participant = :participant AND environment = :environment AND what = :what
+ORDER BY message_id
+
+-- :name delete_need
+DELETE FROM need WHERE message_id = :message_id AND what = :what AND name = :name
+
+-- :name delete_needs
+DELETE FROM need WHERE message_id = :message_id
+
+-- :name count_needs
+SELECT COUNT(*) FROM need WHERE message_id = :message_id
+
+-- :name alignment
+SELECT alignment, content FROM message WHERE id = :id
+
+-- :name update_alignment
+UPDATE message SET alignment = :alignment, content = :content
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+RETURNING id
+
+-- :name message_ending
+SELECT lane, kind, content, state, problems, followers FROM message WHERE id = :id
+
+-- :name last_of_lane
+SELECT id FROM message WHERE number = (SELECT MAX(last) FROM (
+    SELECT MAX(number) AS last FROM message WHERE state = 'refused' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'accepted' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'waiting' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'expired' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'sending' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'in_doubt' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'awaiting' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'rejected' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'completed' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'partial' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'failed' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'escalated' AND lane = :lane
+    UNION ALL SELECT MAX(number) FROM message WHERE state = 'parked' AND lane = :lane) AS each)
+
+-- :name expired_waits
+SELECT id FROM message WHERE state = 'waiting' AND wait_until <= :now ORDER BY number
+
+-- :name insert_sequel
+INSERT INTO sequel (parent_id, message, kind, site, created_at)
+VALUES (:parent_id, :message, :kind, :site, :now) ON CONFLICT DO NOTHING
+
+-- :name delete_sequel
+DELETE FROM sequel WHERE parent_id = :parent_id AND message = :message
+
+-- :name sequels
+SELECT q.message, q.kind, m.id, m.lane, m.kind, m.intake_key, m.content, m.row_count, m.state, m.accepted_at,
+    m.updated_at, m.not_after, m.problems, m.created, m.transaction_id, m.warnings
+FROM sequel q JOIN message m ON m.id = q.parent_id
+WHERE q.site = :site ORDER BY q.created_at, m.number

@@ -11,7 +11,7 @@ import apsw
 
 from gateway.core.division import Fate
 from gateway.core.message import Message, Submission
-from gateway.core.record import Depth, Disposition, MessageFilter
+from gateway.core.record import Asset, AssetFilter, Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.edge.journal import acts, listing, relaying, rows
@@ -150,6 +150,11 @@ class JournalReader:
         """The ids of the messages whose id begins so; not all of them, when they are many."""
         with self._moment():
             return acts.named(self._reading, beginning)
+
+    def assets(self, which: AssetFilter) -> Sequence[Asset]:
+        """What the registry holds, by name."""
+        with self._moment():
+            return listing.assets(self._reading, which)
 
     def story(self, message_id: str) -> MessageStory | None:
         """Everything about one message, or None."""

@@ -10,7 +10,19 @@ from typing import Any
 import orjson
 
 from gateway.core.division import Fate, Part
-from gateway.core.message import Attempt, Created, Hop, Hops, Lane, MailboxPosition, Message, Problem, Submission
+from gateway.core.message import (
+    Attempt,
+    Created,
+    Follower,
+    Hop,
+    Hops,
+    Lane,
+    MailboxPosition,
+    Message,
+    Problem,
+    Submission,
+)
+from gateway.core.record import Asset, Origin
 from gateway.core.relay import Relay, RelayRule, rule_from_json, rule_to_json
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -116,6 +128,23 @@ def relay(row: Row) -> Relay:
     )
 
 
+def asset(row: Row) -> Asset:
+    """Read the columns of ``asset``."""
+    environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note = row
+    return Asset(
+        environment=environment,
+        participant=participant,
+        kind=kind,
+        name=name,
+        there=bool(is_there),
+        origin=Origin(origin),
+        smp_id=smp_id,
+        gsp_group=gsp_group,
+        message_id=message_id,
+        note=note,
+    )
+
+
 def position(row: Row) -> MailboxPosition:
     """Read the columns of ``mailbox_position``."""
     generation, sequence, crc, result_seq = row
@@ -167,6 +196,20 @@ def dump_rules(rules: Iterable[RelayRule]) -> str:
 def load_rules(text: str) -> tuple[RelayRule, ...]:
     """Read what :func:`dump_rules` wrote."""
     return () if text == _NOTHING else tuple(rule_from_json(each) for each in orjson.loads(text))
+
+
+def dump_followers(followers: Iterable[Follower]) -> str | None:
+    """As a list of ``[message, kind, states]``; None when there are none, as nearly always."""
+    written = [[each.message, each.kind, sorted(each.on)] for each in followers]
+    return _text(written) if written else None
+
+
+def load_followers(text: str | None) -> tuple[Follower, ...]:
+    """Read what :func:`dump_followers` wrote."""
+    entries = () if text is None else orjson.loads(text)
+    return tuple(
+        Follower(message=message, kind=kind, on=frozenset(map(State, words))) for message, kind, words in entries
+    )
 
 
 def dump_rule(rule: RelayRule) -> str:

@@ -11,7 +11,7 @@ from gateway.core.message import Attempt, Hop, Lane, Message, Problem, Submissio
 from gateway.core.reconciliation import LATE_PAUSE_US
 from gateway.core.record import Changed, Outgoing, Portion, Settlement, Waiting
 from gateway.core.transaction import TRANSITIONS, Event, State
-from gateway.edge.journal import intake, listing, moving, rows, verdicts
+from gateway.edge.journal import intake, listing, moving, registry, rows, verdicts
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 
@@ -166,8 +166,17 @@ def _keep(commit: Commit, submission: Submission, settlement: Settlement) -> Cha
 
 
 def expire(commit: Commit, now: int) -> Sequence[Changed]:
-    """End every unsent message whose not-after has passed, and the unsent rows of those that are half sent."""
-    return [changed for row in commit.all("expired_messages", now=now) for changed in _expire(commit, row[0])]
+    """End what has waited for too long: messages past their not-after, what is left of some, units without assets."""
+    late = [changed for row in commit.all("expired_messages", now=now) for changed in _expire(commit, row[0])]
+    return [*late, *(_stop_waiting(commit, row[0]) for row in commit.all("expired_waits", now=now))]
+
+
+def _stop_waiting(commit: Commit, message_id: str) -> Changed:
+    (row,) = commit.all("lane_of_message", id=message_id)
+    problem = Problem(code="wait_limit", message=registry.missing_of(commit, message_id, Lane.parse(row[0])))
+    return moving.move_message(
+        commit, message_id, Cause(event=Event.WAIT_LIMIT, detail="it has waited for too long", problems=(problem,))
+    )
 
 
 def _expire(commit: Commit, message_id: str) -> Sequence[Changed]:

@@ -32,6 +32,8 @@ from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import (
+    Adopted,
+    Adoption,
     Appended,
     Changed,
     Depth,
@@ -39,13 +41,14 @@ from gateway.core.record import (
     MessageFilter,
     Outgoing,
     Received,
+    Sequel,
     Settlement,
     Waiting,
 )
 from gateway.core.relay import Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import acts, intake, listing, moving, relaying, rows, sending, verdicts
+from gateway.edge.journal import acts, adopting, intake, listing, moving, relaying, rows, sending, verdicts
 from gateway.edge.journal.connection import (
     Connection,
     check_integrity,
@@ -308,6 +311,18 @@ class SqliteJournal:
     async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
         """See `ports.Journal`; a full disk is JournalFull here too."""
         return await self._commit(lambda commit: verdicts.receive(commit, evidence, callback, fault), intake=True)
+
+    async def sequels(self, site: str) -> Sequence[Sequel]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.sequels(reading, site))
+
+    async def adopt(
+        self, environment: str, participant: str, adoptions: Sequence[Adoption], *, actor: str, detail: str
+    ) -> Adopted:
+        """See `ports.Journal`."""
+        return await self._commit(
+            lambda commit: adopting.adopt(commit, environment, participant, adoptions, actor=actor, detail=detail)
+        )
 
     async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
         """See `ports.Journal`."""

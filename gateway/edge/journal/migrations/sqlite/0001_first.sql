@@ -36,12 +36,16 @@ CREATE TABLE message (
     accepted_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     transaction_id TEXT,
+    followers TEXT,
+    alignment TEXT,
+    wait_until INTEGER,
     epoch INTEGER NOT NULL
 ) STRICT;
 -- Lanes are asked by state: what blocks, and what is first in accept order.
 CREATE INDEX message_state ON message (state, lane, number);
 CREATE INDEX message_expiring ON message (state, not_after)
     WHERE not_after IS NOT NULL AND state IN ('accepted', 'waiting');
+CREATE INDEX message_waiting ON message (wait_until) WHERE state = 'waiting';
 
 CREATE TABLE submission (
     id TEXT NOT NULL PRIMARY KEY,
@@ -180,3 +184,57 @@ CREATE TABLE audit (
     epoch INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX audit_message ON audit (message_id) WHERE message_id IS NOT NULL;
+
+-- The registry: every asset and unit that is known. Without `is_there` its last message ended without it, and `note` says
+-- why. Names of one participant never meet those of another, nor of another environment.
+CREATE TABLE asset (
+    environment TEXT NOT NULL CHECK (environment IN ('live', 'test')),
+    participant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    smp_id TEXT,
+    origin TEXT NOT NULL CHECK (origin IN ('created', 'adopted', 'seen')),
+    is_there INTEGER NOT NULL CHECK (is_there IN (0, 1)),
+    gsp_group TEXT,
+    message_id TEXT,
+    note TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (environment, participant, kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- The names that open messages create, so each belongs to one lane. `settled` marks those that the commit under way
+-- found created; they move into the registry with it.
+CREATE TABLE claim (
+    message_id TEXT NOT NULL REFERENCES message (id) DEFERRABLE INITIALLY DEFERRED,
+    name TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    line INTEGER NOT NULL CHECK (line >= 0),
+    gsp_group TEXT,
+    smp_id TEXT,
+    settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)),
+    PRIMARY KEY (message_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claim_name ON claim (name, participant, environment, kind);
+
+-- What a WAITING unit still waits for: an asset by name, or the next message of a lane.
+CREATE TABLE need (
+    message_id TEXT NOT NULL REFERENCES message (id) DEFERRABLE INITIALLY DEFERRED,
+    what TEXT NOT NULL CHECK (what IN ('asset', 'lane')),
+    name TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    PRIMARY KEY (message_id, what, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX need_name ON need (name, participant, environment, what);
+
+-- A message that is to be made because another one ended; written with that end, taken away with the message.
+CREATE TABLE sequel (
+    parent_id TEXT NOT NULL REFERENCES message (id),
+    message TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    site TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (parent_id, message)
+) STRICT, WITHOUT ROWID;
