@@ -37,6 +37,7 @@ from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
+from gateway.flow.registrar import Registrar
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
@@ -100,7 +101,8 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
         except JournalLocked as error:
             raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
         operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
-        yield Desk(operator.handlers(), actor_of(os.geteuid()))
+        registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
+        yield Desk({**operator.handlers(), **registrar.handlers()}, actor_of(os.geteuid()))
 
 
 def _journal(
@@ -185,7 +187,12 @@ async def gateway(
         for site in state.sites:
             start(site.run(), f"site {site.site.site}")
         operator = Operator(journal, accounts, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
-        handlers: OperationHandlers = {STATUS: partial(_status, state, parts.clock), **operator.handlers()}
+        registrar = Registrar(journal, accounts, signals=signals, telemetry=telemetry)
+        handlers: OperationHandlers = {
+            STATUS: partial(_status, state, parts.clock),
+            **operator.handlers(),
+            **registrar.handlers(),
+        }
         await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))
         state.phase = None

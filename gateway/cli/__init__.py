@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, and decide what the gateway cannot: retry, refuse, resend, resolve.",
     "participants": "Say how the participants' accounts are, and release one that is held.",
+    "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",
     "keys": "Make signing keys and practice certificates.",
     "proforma": "Print a participant's technical pro-forma for NGESO, and what is missing in it.",

@@ -174,3 +174,40 @@ class Released(Answer):
 
 PARTICIPANTS = Operation(method="GET", path="/v1/participants", order=Nothing, answer=ParticipantList)
 RELEASE = Operation(method="POST", path="/v1/participants/{participant}/release", order=ReleaseOrder, answer=Released)
+
+
+# ---------------------------------------------------------------- assets made long ago
+class OldAsset(Order):
+    """An asset that exists at the SMP; ``line`` is where the participant's file tells of it."""
+
+    line: int
+    name: Line
+    smp_id: Line | None = None
+    gsp_group: Line | None = None
+
+
+class AdoptOrder(Order):
+    """Which assets a participant of this environment has had before, and the file that says so."""
+
+    environment: Literal["live", "test"]
+    source: Line
+    assets: tuple[OldAsset, ...] = Field(min_length=1, max_length=50_000)
+
+
+class AdoptionFault(Answer):
+    """What a line says that contradicts what is known."""
+
+    line: int
+    detail: str
+
+
+class Adopted(Answer):
+    """How many assets are new, and which messages went on with them; with ``faults`` nothing was kept."""
+
+    new: int
+    known: int
+    moved: tuple[str, ...] = ()
+    faults: tuple[AdoptionFault, ...] = ()
+
+
+ADOPT = Operation(method="POST", path="/v1/participants/{participant}/assets", order=AdoptOrder, answer=Adopted)

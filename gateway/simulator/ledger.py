@@ -174,6 +174,15 @@ class Ledger:
         query = "SELECT 1 FROM effect WHERE participant = ? AND kind = ? AND name = ?"
         return frozenset(name for name in names if self._db.execute(query, (participant, kind, name)).fetchone())
 
+    def origins(self, participant: str, kind: str, names: Iterable[str]) -> dict[str, list[str]]:
+        """The transactions that created what the register holds of these names, each with its names."""
+        query = "SELECT transaction_id FROM effect WHERE participant = ? AND kind = ? AND name = ?"
+        found: dict[str, list[str]] = {}
+        for name in names:
+            for row in self._db.execute(query, (participant, kind, name)):
+                found.setdefault(row["transaction_id"], []).append(name)
+        return found
+
     def decide(self, transaction: Transaction, decision: Decision, *, at: int, callback: Callback | None) -> None:
         """Put a decision, what it created and the callback that tells of it on disk in one commit."""
         with self._commit() as db:

@@ -6,6 +6,7 @@ Sources: domain.md sections 3 and 4 (MPAN check digit, GSP groups, DUPLICATE_ASS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.simulator.record import Decision, Status, Transaction
@@ -17,14 +18,23 @@ MPAN_PRIMES = (3, 5, 7, 13, 17, 19, 23, 29, 31, 37, 41, 43)
 GSP_GROUPS = frozenset(f"_{letter}" for letter in "ABCDEFGHJKLMNP")
 
 Existing = Callable[[str, Iterable[str]], frozenset[str]]  # kind, names -> those that the register holds
+Groups = Callable[[Iterable[str]], Mapping[str, object]]  # names of assets -> the GSP group of each that is there
 
 
-def decide(
-    transaction: Transaction, rows: list[dict[str, Any]], item: Item, wire: Wire, existing: Existing
-) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the register holds of a participant's already."""
+
+    existing: Existing
+    groups: Groups
+
+
+def decide(transaction: Transaction, rows: list[dict[str, Any]], item: Item, wire: Wire, held: Held) -> Decision:
     """Judge a submission whose shape is right."""
-    find = _asset_flaws if item is wire.asset else _unit_flaws
-    flaws = list(find(rows, item, existing))
+    if item is wire.asset:
+        flaws = list(_asset_flaws(rows, item, held.existing))
+    else:
+        flaws = list(_unit_flaws(rows[0], item, held))
     if flaws:
         return Decision(status=Status.FAILED, errors=tuple(error(flaw, wire) for flaw in flaws))
     letter = "A" if item is wire.asset else "U"
@@ -62,21 +72,27 @@ def _asset_flaws(rows: list[dict[str, Any]], item: Item, existing: Existing) -> 
         yield from _group_flaws(index, name, item.spell("connection.gspGroup"), row)
 
 
-def _unit_flaws(rows: list[dict[str, Any]], item: Item, existing: Existing) -> Iterator[Flaw]:
-    unit = rows[0]
+def _unit_flaws(unit: dict[str, Any], item: Item, held: Held) -> Iterator[Flaw]:
     name = str(unit[item.ref])
-    if existing(item.kind, [name]):
+    if held.existing(item.kind, [name]):
         yield Flaw(row=0, ref=name, field=item.ref, code="DUPLICATE_UNIT", message=f"{name!r} exists already")
     yield from _group_flaws(0, name, item.spell("gspGroup"), unit)
     bm_unit, aligned_assets = item.spell("bmUnitId"), item.spell("alignedAssets")
     if (unit[item.spell("unitType")] == "BM") != bool(unit.get(bm_unit)):
         yield Flaw(row=0, ref=name, field=bm_unit, code="BM_UNIT", message="must be given for BM units, and only then")
     aligned = unit[aligned_assets]
-    known = existing("assets", aligned)
+    known, own = held.existing("assets", aligned), value_at(unit, item.spell("gspGroup"))
+    groups = held.groups(aligned)
     for index, asset in enumerate(aligned):
         if asset not in known:
-            field = f"{aligned_assets}[{index}]"
-            yield Flaw(row=0, ref=name, field=field, code="UNKNOWN_ASSET", message=f"{asset!r} is not registered")
+            code, message = "UNKNOWN_ASSET", f"{asset!r} is not registered"
+        elif asset in aligned[:index]:
+            code, message = "DUPLICATE_ASSET", f"{asset!r} is aligned twice"
+        elif groups.get(asset, own) != own:
+            code, message = "GSP_GROUP_MISMATCH", f"{asset!r} lies in GSP group {groups[asset]}, the unit in {own}"
+        else:
+            continue
+        yield Flaw(row=0, ref=name, field=f"{aligned_assets}[{index}]", code=code, message=message)
 
 
 def _meter_flaws(index: int, name: str, row: Mapping[str, Any], item: Item) -> Iterator[Flaw]:

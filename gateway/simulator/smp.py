@@ -6,12 +6,12 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -272,7 +272,10 @@ class SimulatedSmp:
             rows,
             item,
             self.wire,
-            lambda kind, names: self.ledger.existing(transaction.participant, kind, names),
+            register.Held(
+                lambda kind, names: self.ledger.existing(transaction.participant, kind, names),
+                lambda names: self._groups(transaction.participant, names),
+            ),
         )
         at = now_us()
         decided = replace(
@@ -282,6 +285,17 @@ class SimulatedSmp:
         self.ledger.decide(transaction, decision, at=at, callback=callback)
         self._tell(f"{transaction.kind} {transaction.participant} {transaction.id} {decision.status}")
         return self._courier.send(callback, early=early)
+
+    def _groups(self, participant: str, names: Iterable[str]) -> dict[str, object]:
+        """The GSP group of each of these assets that is there, as the submission said that created it."""
+        item = self.wire.asset
+        found: dict[str, dict[str, Any]] = {}
+        for transaction_id, created in self.ledger.origins(participant, item.kind, names).items():
+            transaction = self.ledger.transaction(transaction_id)
+            if transaction is not None:
+                rows = shape.rows(shape.parse(transaction.body), item, self.wire)
+                found |= {row[item.ref]: row for row in rows if row[item.ref] in created}
+        return {name: shape.value_at(row, item.spell("connection.gspGroup")) for name, row in found.items()}
 
 
 @asynccontextmanager

@@ -135,6 +135,38 @@ async def test_a_unit_needs_its_assets(client: Client, host: Host) -> None:
     assert (told["status"], told["action"], told["results"][0]["ref"]) == ("Success", "CreateUnit", "HAMS-1")
 
 
+async def test_a_unit_lies_in_the_gsp_group_of_its_assets(client: Client, host: Host) -> None:
+    """Pins one GSP group per unit, and that no asset is aligned twice."""
+    await client.send("/assets", create(asset("A")))
+    await host.next()
+    wrong = {**UNIT, "gspGroup": "_B", "alignedAssets": ["A", "A"]}
+    await client.send("/units", {"messageId": "wrong", "action": "Create", "unit": wrong})
+    told = [(row["field"], row["code"]) for row in (await verdict(host))["errors"]]
+    assert told == [("alignedAssets[0]", "GSP_GROUP_MISMATCH"), ("alignedAssets[1]", "DUPLICATE_ASSET")]
+
+
+@pytest.mark.parametrize(("unit_type", "bm_unit"), [("BM", None), ("NonBM", "T_HAMS-1")])
+async def test_a_unit_has_a_bm_unit_id_exactly_when_it_is_one(
+    client: Client, host: Host, unit_type: str, bm_unit: str | None
+) -> None:
+    """Pins both ways in which type and id can disagree."""
+    await client.send("/assets", create(asset("A")))
+    await host.next()
+    unit = {**UNIT, "unitType": unit_type, "bmUnitId": bm_unit}
+    await client.send("/units", {"messageId": "bm", "action": "Create", "unit": unit})
+    assert [row["code"] for row in (await verdict(host))["errors"]] == ["BM_UNIT"]
+
+
+async def test_a_unit_name_is_taken_once(client: Client, host: Host) -> None:
+    """Pins DUPLICATE_UNIT for the same name under another submission id."""
+    await client.send("/assets", create(asset("A")))
+    await host.next()
+    await client.send("/units", {"messageId": "first", "action": "Create", "unit": UNIT})
+    assert (await verdict(host))["errors"] == []
+    await client.send("/units", {"messageId": "second", "action": "Create", "unit": UNIT})
+    assert [row["code"] for row in (await verdict(host))["errors"]] == ["DUPLICATE_UNIT"]
+
+
 async def test_status_by_either_id(client: Client, host: Host) -> None:
     """Pins that status and callback say the same, by transaction and by submission id, and 404 for unknown ones."""
     document = create(asset("A"))

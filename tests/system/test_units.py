@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.app import open_control
+from gateway.core.control import ADOPT, AdoptOrder, OldAsset
 from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
 from tests.system.rig import World, holds, world
@@ -122,6 +124,25 @@ async def test_a_unit_that_was_not_made_yet_is_made_in_the_next_life(tmp_path: P
             assert [each.lane.message for each in await running.messages("hams-bess")] == ["battery", "hams-1"]
         assert b'"maxExportMw":20' in here.story(unit.id).submissions[0].body
         assert here.effects() == ["HAMS 1", "HAMS-1"]
+
+
+async def test_a_unit_of_an_adopted_asset(tmp_path: Path) -> None:
+    """It waits for what was created long ago by another gateway, and is sent at once when operators tell of that."""
+    sites = edited("aligned: [battery]", "aligned: [battery, {existing: OLD 1}]")
+    async with world(tmp_path, units=True, sites=sites) as here:
+        async with here.gateway():
+            sequence = await here.ask("solent-bess", "OLD 1")
+            await here.plants["solent-bess"].result(sequence)
+        for path in here.configuration.journal.parent.glob("journal.db*"):
+            path.unlink()
+        async with here.gateway() as running, open_control(here.configuration) as control:
+            await here.ask("hams-bess", "HAMS 1")
+            await running.reaches("hams-bess", State.WAITING, message="hams-1")
+            order = AdoptOrder(environment="test", source="fleet.csv", assets=(OldAsset(line=2, name="OLD 1"),))
+            adopted = await control.ask(ADOPT, order, participant="exstor")
+            assert (adopted.new, len(adopted.moved)) == (1, 1)
+            unit = await running.reaches("hams-bess", State.COMPLETED, message="hams-1")
+        assert b'"alignedAssets":["HAMS 1","OLD 1"]' in here.story(unit.id).submissions[0].body
 
 
 async def test_a_name_that_another_site_is_creating_is_refused(tmp_path: Path) -> None:
