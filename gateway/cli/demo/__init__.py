@@ -23,7 +23,8 @@ from gateway.cli.demo import screen
 from gateway.cli.demo.surroundings import Surroundings, surroundings
 from gateway.cli.run import new_event_loop
 from gateway.cli.simulate.story import Act, Storyteller, Told
-from gateway.core.record import MessageFilter
+from gateway.core.record import Depth, MessageFilter
+from gateway.core.transaction import TERMINAL
 from gateway.errors import ConfigError, GatewayError
 from gateway.settings.example import example_configuration
 from gateway.telemetry import Telemetry
@@ -70,9 +71,9 @@ async def _demo(state: Path, *, once: bool, kept: bool) -> bool:
                     await _tell_on(tellers)
                     return True
                 told = await _tell_once(tellers)
-                await _relayed(running)
+                await _ended(running)
             messages = await running.journal.history(MessageFilter(limit=100))
-    good, sentence = screen.verdict(told, len(tellers))
+    good, sentence = screen.verdict(told, len(tellers), messages)
     console.print(screen.results(told), screen.latencies(messages), sentence)
     return good
 
@@ -131,12 +132,16 @@ async def _tell_on(tellers: Sequence[Storyteller]) -> None:
             task.cancel()
 
 
-async def _relayed(running: Gateway) -> None:
-    """Wait for the journal's own mark of the last read-back, which follows the plant's by a commit."""
+async def _ended(running: Gateway) -> None:
+    """Wait for the ends that no plant waits for: of units, and of the last read-back in the journal."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ONCE_LIMIT_S):
-            while (await running.journal.depth()).relays:  # noqa: ASYNC110 - the journal tells nobody that it is empty
+            while _unfinished(await running.journal.depth()):  # noqa: ASYNC110 - the journal tells nobody that it is
                 await asyncio.sleep(_FRAME_S)
+
+
+def _unfinished(depth: Depth) -> bool:
+    return bool(depth.relays or any(count for state, count in depth.messages.items() if state not in TERMINAL))
 
 
 def _heading(around: Surroundings, state: Path, *, kept: bool) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from gateway.cli.simulate.story import EXPECTED, Act, Told
 from gateway.core import alignment, strict_json
 from gateway.core.mailbox import STATE_CODES
-from gateway.core.message import Hop, Message
+from gateway.core.message import UNIT, Hop, Message
 from gateway.core.transaction import State
 
 # Each hop, and the one that it is measured from: acknowledging and sending both start at the commit.
@@ -102,13 +102,15 @@ def latencies(messages: Sequence[Message]) -> RenderableType:
     return table
 
 
-def verdict(told: Sequence[Told], sites: int) -> tuple[bool, str]:
-    """Whether every plant was told what it had to be told, and a sentence about it."""
+def verdict(told: Sequence[Told], sites: int, messages: Sequence[Message]) -> tuple[bool, str]:
+    """Whether every plant was told what it had to be told and every unit was created, and a sentence about it."""
     missing = sites * len(Act) - len(told)
     wrong = [one for one in told if not one.as_expected]
-    if missing <= 0 and not wrong:
-        return True, f"{len(told)} requests of {sites} sites: none lost, every result read back at its site."
-    return False, f"{missing} results missing, {len(wrong)} not as expected."
+    units = [message.state for message in messages if message.kind == UNIT]
+    if missing <= 0 and not wrong and set(units) == {State.COMPLETED}:
+        said = f"{len(told)} requests of {sites} sites: none lost, every result read back at its site; "
+        return True, f"{said}{len(units)} unit created after its battery."
+    return False, f"{missing} results missing, {len(wrong)} not as expected, units: {', '.join(units) or 'none'}."
 
 
 def _state_told(told: Told) -> Text:
