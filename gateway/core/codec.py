@@ -90,8 +90,12 @@ def encode_login(profile: Profile, username: str, password: str) -> bytes:
 
 
 def _fragment(value: object) -> orjson.Fragment:
-    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= _LARGEST_EXPONENT:
-        return orjson.Fragment(format(value or abs(value), "f").encode())  # zero has no sign on the wire
+    if isinstance(value, Decimal) and value.is_finite():
+        if not value:
+            value = abs(value)  # zero has no sign on the wire
+        if -_LARGEST_EXPONENT <= value.adjusted() <= _LARGEST_EXPONENT:
+            text = str(value)
+            return orjson.Fragment(text if "E" not in text else format(value, "f"))
     raise TypeError(f"JSON has no form for {value!r:.100}")
 
 
@@ -103,27 +107,36 @@ def _dump_content(document: Mapping[str, object]) -> bytes:
 
 
 def _members(specs: Mapping[str, FieldSpec], value: object, path: str) -> dict[str, object]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise SubmissionRefused(f"{path}: {value!r:.100} is not a group of members")
-    if unknown := [name for name in value if name not in specs]:
-        raise SubmissionRefused(f"{path}.{unknown[0]}: the profile knows no such member")
-    return {
-        spec.name or name: _value(spec, value[name], f"{path}.{name}") for name, spec in specs.items() if name in value
-    }
+    members: dict[str, object] = {}
+    known = 0
+    for name, spec in specs.items():
+        if name not in value:
+            continue
+        known += 1
+        member = value[name]
+        if member is None:
+            if not spec.nullable:
+                raise SubmissionRefused(f"{path}.{name}: the profile allows no null here")
+        elif spec.word in _NESTED:
+            member = _nested(spec, member, f"{path}.{name}")
+        members[spec.name or name] = member
+    if known < len(value):
+        unknown = next(name for name in value if name not in specs)
+        raise SubmissionRefused(f"{path}.{unknown}: the profile knows no such member")
+    return members
 
 
-def _value(spec: FieldSpec, value: object, path: str) -> object:
-    if value is None:
-        if not spec.nullable:
-            raise SubmissionRefused(f"{path}: the profile allows no null here")
-        return None
+_NESTED = frozenset({str(FieldType.GROUP), str(FieldType.METER_POINTS)})
+
+
+def _nested(spec: FieldSpec, value: object, path: str) -> object:
     if spec.type is FieldType.GROUP:
         return _members(spec.members, value, path)
-    if spec.type is FieldType.METER_POINTS:
-        if not _is_list(value):
-            raise SubmissionRefused(f"{path}: {value!r:.100} is not a list")
-        return [_members(spec.members, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
-    return value
+    if not _is_list(value):
+        raise SubmissionRefused(f"{path}: {value!r:.100} is not a list")
+    return [_members(spec.members, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
 
 
 def _list(content: Mapping[str, object], name: str) -> Sequence[object]:
@@ -134,4 +147,4 @@ def _list(content: Mapping[str, object], name: str) -> Sequence[object]:
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return type(value) is list or (isinstance(value, Sequence) and not isinstance(value, str | bytes))

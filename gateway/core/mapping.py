@@ -220,20 +220,23 @@ def _fill_row(node: object, source: _Source, row: int | None, problems: list[Pro
 def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Missing]]) -> object:
     """Fill one node; what cannot be filled is noted in ``faults`` and comes back as :data:`_ABSENT`."""
     match node:
+        case dict():
+            members = {}
+            for key, value in node.items():  # most members are constants, and a template may have thousands
+                if type(value) in _CONSTANTS:
+                    members[key] = value
+                elif (filled := _fill(value, f"{path}.{key}" if path else key, source, faults)) is not _ABSENT:
+                    members[key] = filled
+            return members
+        case list():
+            items = [_fill(item, f"{path}[{index}]", source, faults) for index, item in enumerate(node)]
+            return [item for item in items if item is not _ABSENT]
         case Slot() | Pick():
             value = _taken(node, source.snapshot) if isinstance(node, Slot) else _picked(node, source.element)
             if isinstance(value, Missing):
                 faults.append((path, value))
                 return _ABSENT
             return value
-        case dict():
-            members = {
-                key: _fill(value, f"{path}.{key}" if path else key, source, faults) for key, value in node.items()
-            }
-            return {key: value for key, value in members.items() if value is not _ABSENT}
-        case list():
-            items = [_fill(item, f"{path}[{index}]", source, faults) for index, item in enumerate(node)]
-            return [item for item in items if item is not _ABSENT]
         case _:
             return node
 
@@ -262,6 +265,7 @@ def _picked(pick: Pick, element: object) -> object:
         return Missing("not_a_number", f"{pick.path.text} is beyond all numbers")
 
 
+_CONSTANTS = frozenset({str, Decimal, int, bool, type(None)})
 _ABSENT = object()  # marks a member that nothing usable fills
 
 # Words of the YAML beside the wire profile's own members, which are all in camelCase.

@@ -8,7 +8,9 @@ may ask for but this program does not do yet is refused here by name. Durations 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -64,6 +66,20 @@ class FieldSpec(Part):
     minimum: float | None = None
     maximum: float | None = None
     members: dict[str, FieldSpec] = Field(default_factory=dict)
+
+    @cached_property
+    def word(self) -> str:
+        """The type as a plain text: looked up for every member of every row, where an enum's own hash would count."""
+        return str(self.type)
+
+    @cached_property
+    def range(self) -> tuple[Decimal | None, Decimal | None]:
+        """The lowest and the highest number; a magnitude is not negative unless a minimum says otherwise."""
+        low = 0 if self.type is FieldType.MAGNITUDE and self.minimum is None else self.minimum
+        return (
+            None if low is None else Decimal(str(low)),
+            None if self.maximum is None else Decimal(str(self.maximum)),
+        )
 
 
 class Shape(Part):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import mul
 
 # [Elexon, Market Domain Data] the MPAN's first two digits name the distributor; the 14 with an area of their own.
 GSP_GROUP_BY_DISTRIBUTOR: Mapping[str, str] = {
@@ -44,7 +45,7 @@ def is_mpan_form(text: str) -> bool:
 
 def mpan_check_digit(text: str) -> int:
     """The check digit that the first 12 digits of an MPAN core ask for."""
-    total = sum(int(digit) * weight for digit, weight in zip(text[:12], _MPAN_WEIGHTS, strict=True))
+    total: int = sum(map(mul, map(int, text[:12]), _MPAN_WEIGHTS))
     return total % 11 % 10
 
 

@@ -83,13 +83,14 @@ def _check_assets(notes: _Notes, assets: object, profile: Profile) -> None:
 
 def _check_row(notes: _Notes, name: str, row: object, shape: Shape, profile: Profile) -> None:
     notes.ref = None
-    if not isinstance(row, Mapping):
+    if type(row) is not dict and not isinstance(row, Mapping):
         notes.problem(name, "required" if row is None else "not_a_group", f"{_show(row)} is not a group of members")
         return
     ref = row.get(shape.ref)
     notes.ref = ref if isinstance(ref, str) else None
-    for path, code, message in _group(row, shape.members, "", profile):
-        notes.problem(path, code, message)
+    if not _group_fine(row, shape, profile):
+        for path, code, message in _group(row, shape.members, "", profile):
+            notes.problem(path, code, message)
     for paths in shape.require_any:
         if not any(_present(_at(row, path)) for path in paths):
             notes.problem(paths[0], "required", f"one of {', '.join(paths)} is needed")
@@ -140,12 +141,12 @@ def _check_number(value: object, spec: FieldSpec, path: str, _profile: Profile) 
     if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
         yield path, "not_finite", f"{_show(value)} is not a finite number"
         return
-    low = 0 if spec.type is FieldType.MAGNITUDE and spec.minimum is None else spec.minimum
-    if low is not None and number < Decimal(str(low)):
+    low, high = spec.range
+    if low is not None and number < low:
         code = "negative" if low == 0 else "out_of_range"
-        yield path, code, f"{_show(value)} is below {low:g}"
-    elif spec.maximum is not None and number > Decimal(str(spec.maximum)):
-        yield path, "out_of_range", f"{_show(value)} is above {spec.maximum:g}"
+        yield path, code, f"{_show(value)} is below {float(low):g}"
+    elif high is not None and number > high:
+        yield path, "out_of_range", f"{_show(value)} is above {float(high):g}"
 
 
 def _check_word(value: object, spec: FieldSpec, path: str, profile: Profile) -> Iterator[Finding]:
@@ -231,6 +232,88 @@ _CHECKS: Mapping[FieldType, _Check] = {
 }
 
 
+# ---------------------------------------------------------------- the same in short, for the rows that are all right
+# Each says True only where the check of its type finds nothing; what it leaves open is looked at closely. A batch of
+# 1000 assets has some 20,000 members, of which nearly all are fine.
+def _group_fine(members: object, spec: FieldSpec | Shape, profile: Profile) -> bool:
+    if type(members) is not dict:
+        return False
+    known = 0
+    for name, field_spec in spec.members.items():
+        value = members.get(name, _MISSING)
+        if value is _MISSING:
+            if field_spec.required:
+                return False
+            continue
+        known += 1
+        if value is None:
+            if not field_spec.nullable:
+                return False
+        elif not _FINE[field_spec.word](value, field_spec, profile):
+            return False
+    return known == len(members)
+
+
+def _text_fine(value: object, spec: FieldSpec, _profile: Profile) -> bool:
+    if type(value) is not str or (spec.length is not None and len(value) > spec.length):
+        return False
+    return value.isprintable() and bool(value) and not value.isspace()
+
+
+def _number_fine(value: object, spec: FieldSpec, _profile: Profile) -> bool:
+    if type(value) is int:
+        value = Decimal(value)
+    if type(value) is not Decimal or not value.is_finite():
+        return False
+    if not -_LARGEST_EXPONENT <= value.adjusted() <= _LARGEST_EXPONENT:
+        return False
+    low, high = spec.range
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _word_fine(value: object, spec: FieldSpec, profile: Profile) -> bool:
+    return type(value) is str and value in profile.enums[spec.words or ""]
+
+
+def _date_fine(value: object, _spec: FieldSpec, _profile: Profile) -> bool:
+    return _date(value) is not None
+
+
+def _gsp_group_fine(value: object, _spec: FieldSpec, _profile: Profile) -> bool:
+    return type(value) is str and value in reference_data.GSP_GROUPS
+
+
+def _meter_points_fine(value: object, spec: FieldSpec, profile: Profile) -> bool:
+    if type(value) is not list or not spec.at_least <= len(value) <= (spec.at_most or len(value)):
+        return False
+    for point in value:
+        if not _group_fine(point, spec, profile) or (
+            point.get("type") == "MPAN" and not (type(point.get("id")) is str and reference_data.is_mpan(point["id"]))
+        ):
+            return False
+    return True
+
+
+def _looked_at_closely(_value: object, _spec: FieldSpec, _profile: Profile) -> bool:
+    return False
+
+
+_MISSING = object()
+_FINE: Mapping[str, Callable[[object, FieldSpec, Profile], bool]] = {
+    str(FieldType.TEXT): _text_fine,
+    str(FieldType.BM_UNIT): _text_fine,
+    str(FieldType.NUMBER): _number_fine,
+    str(FieldType.MAGNITUDE): _number_fine,
+    str(FieldType.WORD): _word_fine,
+    str(FieldType.WORDS): _looked_at_closely,
+    str(FieldType.NAMES): _looked_at_closely,
+    str(FieldType.DATE): _date_fine,
+    str(FieldType.GSP_GROUP): _gsp_group_fine,
+    str(FieldType.METER_POINTS): _meter_points_fine,
+    str(FieldType.GROUP): _group_fine,
+}
+
+
 # ---------------------------------------------------------------- rules that bind several members
 def _dates_in_order(notes: _Notes, row: Mapping[str, object], _profile: Profile) -> None:
     start, end = _date(row.get("startDate")), _date(row.get("endDate"))
@@ -272,7 +355,7 @@ _RULES = (_dates_in_order, _bm_unit_fits, _gsp_group_fits)
 def _at(row: Mapping[str, object], path: str) -> object:
     value: object = row
     for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if type(value) is dict or isinstance(value, Mapping) else None
     return value
 
 
@@ -290,7 +373,7 @@ def _date(value: object) -> dt.date | None:
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return type(value) is list or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
 
 
 def _show(value: object) -> str:

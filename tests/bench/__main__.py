@@ -21,7 +21,7 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import machine, material, subject
+from tests.bench import machine, material, payload, subject
 from tests.bench.figures import Compared, Figures
 from tests.bench.report import WAYS, Run, as_json, show
 
@@ -97,6 +97,7 @@ def _measure(folder: Path, options: argparse.Namespace, arguments: Sequence[str]
             Compared(way=way, gateway=Figures.of(samples["gateway"][way]), floor=Figures.of(samples["floor"][way]))
             for way in WAYS
         ],
+        payload=payload.measure(folder / material.PARTICIPANT_KEY),
         steps=subject.steps(folder, options.messages),
         before=before,
         after=after,

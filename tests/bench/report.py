@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figures import Compared
+from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
 
 WAYS = {
@@ -28,6 +29,7 @@ class Run:
     poll_ms: float
     wall_s: float
     compared: Sequence[Compared]
+    payload: Payload
     steps: Sequence[Step]
     before: Usage
     after: Usage
@@ -45,6 +47,13 @@ def show(run: Run, console: Console) -> None:
     for way, meaning in WAYS.items():
         console.print(f"  {way}: from {meaning}", soft_wrap=True)
     console.print(_steps(run.steps))
+    made = run.payload
+    console.print(
+        f"{made.rows} assets ({made.body_bytes} bytes) from readings to signed bytes: {made.total_ms:.1f} ms, aim "
+        f"{TARGET_MS:g} ms; of that mapped and validated {made.drafted_ms:.1f}, encoded {made.encoded_ms:.1f}, signed "
+        f"{made.signed_ms:.1f}",
+        soft_wrap=True,
+    )
     console.print(
         f"gateway process: {100 * run.cpu_share:.1f} % of one core over {run.wall_s:.0f} s with a poll every "
         f"{run.poll_ms:g} ms, {run.after.rss_mb:.0f} MB resident ({run.after.peak_mb:.0f} MB at most)",
@@ -67,7 +76,8 @@ def as_json(run: Run) -> dict[str, object]:
         }
         for each in run.compared
     }
-    return {**dataclasses.asdict(run), "against_floor": against_floor, "cpu_share": run.cpu_share}
+    payload = {**dataclasses.asdict(run.payload), "total_ms": run.payload.total_ms, "target_ms": TARGET_MS}
+    return {**dataclasses.asdict(run), "payload": payload, "against_floor": against_floor, "cpu_share": run.cpu_share}
 
 
 def _latencies(compared: Sequence[Compared]) -> Table:

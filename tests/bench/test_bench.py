@@ -24,3 +24,6 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
     ways = {each["way"]: (each["gateway"]["n"], each["floor"]["n"]) for each in figures["compared"]}
     assert ways == {"uplink": (4, 4), "downlink": (4, 4), "first_write": (4, 4)}
     assert all(each["gateway"]["p50_ms"] > 0 < each["floor"]["p50_ms"] for each in figures["compared"])
+    payload = figures["payload"]
+    assert payload["rows"] == 1000
+    assert payload["total_ms"] > 0 < payload["target_ms"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -214,3 +216,32 @@ def test_what_passes_can_be_encoded(profile: Profile, changes: dict[str, Any]) -
         codec.encode_submission(profile, ASSETS, "id", content)
     except SubmissionRefused as refused:
         pytest.fail(f"valid, yet not encodable: {refused}")
+
+
+ODD_VALUES: tuple[object, ...] = (
+    *(None, "", " ", "x", "x" * 101, "a\x00b", "a\u00a0b", "\ud800", "_H", "_Z", "Battery", "MPAN", b"bytes"),
+    *("2026-12-01", "2026-02-30", "2000000000200", "2000000000201", 0, 1, -1, True, 1.5, Decimal("0.10"), Decimal(-5)),
+    *(Decimal("1E-400"), Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal(10**7), Decimal("-0.0")),
+    *([], {}, [{}], ("a",), [{"type": "MPAN", "id": "x"}], [{"type": "MPAN", "id": "2000000000200"}] * 2),
+    *([{"type": "MPAN"}], {"gspGroup": "_H"}, {"gspGroup": "_H", "odd": 1}, {"latitude": Decimal(91)}),
+    *({"maxExportMw": Decimal(1)}, {"maxExportMw": None}),
+)
+
+
+def _spoilt() -> Iterator[dict[str, Any]]:
+    """The row with each odd value in each of its members, one at a time, and without each member."""
+    for name, value in ASSET_ROW.items():
+        yield {key: each for key, each in ASSET_ROW.items() if key != name}
+        for odd in ODD_VALUES:
+            yield ASSET_ROW | {name: odd}
+            if isinstance(value, dict):
+                yield from (ASSET_ROW | {name: value | {key: odd}} for key in [*value, "odd"])
+            if isinstance(value, list):
+                yield from (ASSET_ROW | {name: [value[0] | {key: odd}]} for key in [*value[0], "odd"])
+
+
+def test_the_short_look_finds_what_the_close_one_finds(profile: Profile) -> None:
+    """A row in a dict is looked at shortly first, one in another mapping is not: both say the same of anything."""
+    for row in [ASSET_ROW, ASSET_ROW | {"odd": 1}, *_spoilt()]:
+        shortly, closely = ({"assets": [form]} for form in (row, MappingProxyType(row)))
+        assert validation.check(ASSETS, shortly, profile) == validation.check(ASSETS, closely, profile), row
