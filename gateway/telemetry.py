@@ -78,6 +78,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "participant_held": EventSpec("error", ("participant",)),
     "participant_released": EventSpec("info", ("participant",)),
     "endpoint_held": EventSpec("error", ("participant", "kind")),
+    "endpoint_released": EventSpec("info", ("participant", "kind")),
     "smp_unavailable": EventSpec("error", ("environment",)),
     "smp_available": EventSpec("info", ("environment",)),
     "smp_throttled": EventSpec("warning", ("environment",)),

@@ -231,15 +231,18 @@ class Account:
         """Stop sending one kind for a while: the SMP says that its path or form is wrong, which is configuration."""
         if not self._endpoint_pause(kind):
             self._event("endpoint_held", participant=self.identity.participant, kind=kind, reason=reason)
+        self._trouble(f"kind {kind}").begins(f"{kind} is held, {reason}", self._clock.now())
         self._held_kinds[kind] = asyncio.get_running_loop().time() + _ENDPOINT_PAUSE_S
 
     def answered(self, submission_id: str) -> None:
         """The SMP let a submission's token pass."""
         self._refused.pop(submission_id, None)
 
-    def accepted(self) -> None:
-        """The SMP took a submission: whatever held the participant is over."""
+    def accepted(self, kind: Kind) -> None:
+        """The SMP took a submission of this kind: whatever held the participant or the kind is over."""
         self._refusals = 0
+        if self._trouble(f"kind {kind}").ends():
+            self._event("endpoint_released", participant=self.identity.participant, kind=kind)
 
     def misdirected(self, reason: str) -> None:
         """A callback with a good signature was meant for another address or use than ours."""

@@ -308,7 +308,7 @@ class Sender:
             case Meaning.HOLD_ENDPOINT:
                 account.hold_endpoint(submission.kind, result.note)
             case Meaning.TRANSACTION | Meaning.DECLINED:
-                account.accepted()
+                account.accepted(submission.kind)
             case Meaning.UNCLEAR | Meaning.UNSENT | Meaning.NOT_PROCESSED:
                 pass
 

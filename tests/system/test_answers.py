@@ -12,7 +12,7 @@ from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
 from gateway.simulator.faults import CUT
 from tests.system.front import Answer, Seen
-from tests.system.rig import Running, World, holds, world
+from tests.system.rig import SITES, Running, World, holds, world
 from tests.system.wire import OTHER_V7, Wire, private_key
 
 
@@ -91,6 +91,45 @@ async def test_an_answer_that_says_not_now_is_heeded_and_the_same_goes_again(
     assert len(here.front.requests(wire.assets)) == 2
 
 
+async def test_a_429_met_by_one_participant_pauses_all_of_the_host(tmp_path: Path, wire: Wire) -> None:
+    """The SMP counts requests of our address: another participant's message waits as long, and no longer."""
+    async with world(tmp_path, wire=wire) as here, here.gateway() as running:
+        await holds(lambda: len(here.events("login_succeeded")) == 2)
+        here.front.plan(wire.assets, Answer(status=429, headers={"Retry-After": "2"}))
+        await here.ask("hams-bess", "HAMS 1")
+        await holds(lambda: here.events("smp_throttled"))
+        await here.ask("trent-chp", "TRENT 1")
+        other = await running.reaches("trent-chp", State.COMPLETED)
+        message = await running.reaches("hams-bess", State.COMPLETED)
+        _, body = await running.ready()
+    first, second = here.story(message.id).attempts
+    (only,) = here.story(other.id).attempts
+    assert min(second.started_at, only.started_at) - (first.settled_at or 0) >= 1_900_000
+    assert len(here.events("smp_throttled")) == len(here.events("smp_unthrottled")) == 1
+    assert not here.events("smp_unavailable")
+    assert not any("SMP test" in line for line in body["degraded"])
+
+
+async def test_an_outage_announced_by_503_is_told_once_and_probed_one_by_one(tmp_path: Path, wire: Wire) -> None:
+    """Three lanes meet a maintenance page: one outage, one probe at a time, and afterwards everything is sent."""
+    async with world(tmp_path, wire=wire) as here, here.gateway() as running:
+        await holds(lambda: len(here.events("login_succeeded")) == 2)
+        here.front.intercept = lambda seen: Answer(status=503) if seen.path == wire.assets else None
+        for site in SITES:
+            await here.plants[site].acknowledged(await here.ask(site, f"{site} 1"))
+        await holds(lambda: len(here.front.requests(wire.assets)) >= len(SITES) + 2)
+        _, body = await running.ready()
+        (line,) = [line for line in body["degraded"] if line.startswith("SMP test: unavailable")]
+        here.front.intercept = lambda _seen: None
+        for site in SITES:
+            await running.reaches(site, State.COMPLETED)
+        await holds(lambda: here.events("smp_available"))
+        _, metrics = await running.get("/metrics")
+    assert "not available for assets, the SMP answered 503, since" in line
+    assert len(here.events("smp_unavailable")) == len(here.events("smp_available")) == 1
+    assert 'smp_gateway_smp_up{environment="test"} 1.0' in metrics
+
+
 async def test_a_rejection_is_terminal_and_its_errors_reach_the_plant(tmp_path: Path, wire: Wire) -> None:
     """400 with errors: REJECTED, sent once, and the plant reads STATE 4 with the first error."""
     error = {"row": 0, "ref": "HAMS 1", "field": "capacity", "code": "TOO_BIG", "message": "not in this group"}
@@ -133,6 +172,8 @@ async def test_a_wrong_endpoint_is_held_and_no_redirect_is_followed(tmp_path: Pa
         await here.ask("trent-chp", "TRENT 1")
         await running.reaches("trent-chp", State.COMPLETED)
         (still,) = await running.messages("hams-bess")
+        _, body = await running.ready()
+    assert any(line.startswith("participant exstor: assets is held, the SMP answered") for line in body["degraded"])
     assert (still.id, still.state) == (message.id, State.ACCEPTED)
     assert len(here.front.requests(wire.assets, participant="exstor")) == 1
     assert not here.front.requests("/elsewhere")
