@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from gateway.core.acts import Act, Decision
+from gateway.core.record import Disposition
 from gateway.core.transaction import State
 from gateway.simulator.faults import CUT
 from tests.system.rig import SITES, Running, World, holds, world
@@ -98,3 +99,19 @@ async def test_without_any_way_every_doubt_is_for_people_and_nothing_is_resent(t
     assert {state for _, state in ends} == {State.ESCALATED}
     assert sent == len(ends)
     assert 0 < len(here.effects()) < len(ends)
+
+
+async def test_an_orphan_that_fits_one_doubt_is_shown_beside_it_and_decides_nothing(tmp_path: Path) -> None:
+    """Without any way out, the verdict comes under an unknown transaction: people find it beside the doubt."""
+    async with world(tmp_path, timings=QUICK, profile=only("")) as here, here.gateway() as running:
+        here.smp.faults.after_commit.append(CUT)
+        await here.ask("hams-bess", "HAMS 1")
+        message = await running.reaches("hams-bess", State.ESCALATED)
+        await holds(lambda: here.events("callback_received", disposition="orphan"))
+        (still,) = await running.messages("hams-bess")
+        story = here.story(message.id)
+    assert still.state is State.ESCALATED
+    (shown,) = story.callbacks
+    assert shown.disposition is Disposition.ORPHAN
+    assert shown.note.startswith("may be of this submission: transaction ")
+    assert [row.event for row in story.audit].count("callback_suggested") == 1

@@ -268,6 +268,23 @@ WHERE disposition = 'orphan' AND environment = :environment AND participant = :p
     AND (transaction_id = :transaction_id OR named_submission = :submission_id)
 ORDER BY received_at, jti
 
+-- :name loose_orphans
+SELECT issuer, jti, transaction_id, verdict FROM callback
+WHERE disposition = 'orphan' AND environment = :environment AND participant = :participant AND submission_id IS NULL
+    AND verdict IS NOT NULL AND (:jti IS NULL OR jti = :jti)
+ORDER BY received_at, jti
+
+-- :name open_doubts
+SELECT s.id, m.id, m.lane, m.kind, m.content, p.first_row, p.row_count
+FROM message m JOIN part p ON p.message_id = m.id JOIN submission s ON s.id = p.submission_id
+WHERE m.state IN ('sending', 'in_doubt', 'escalated') AND m.environment = :environment
+    AND m.participant = :participant AND s.state IN ('in_doubt', 'escalated') AND s.transaction_id IS NULL
+ORDER BY m.number, p.first_in_submission
+
+-- :name suggest_callback
+UPDATE callback SET note = :note, submission_id = :submission_id, message_id = :message_id
+WHERE environment = :environment AND issuer = :issuer AND jti = :jti
+
 -- :name adopt_callback
 UPDATE callback SET disposition = :disposition, note = :note, submission_id = :submission_id, message_id = :message_id
 WHERE environment = :environment AND issuer = :issuer AND jti = :jti

@@ -24,6 +24,7 @@ from gateway.core.verdict import Verdict
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
+from gateway.edge.journal.suggestions import suggest
 
 _ENDS: dict[Event, frozenset[State]] = {
     Event.SUCCESS: frozenset({State.COMPLETED}),
@@ -62,6 +63,8 @@ def receive(commit: Commit, evidence: Evidence, callback: Callback | None, fault
         if match.disposition is Disposition.CONFLICT:
             _hasten(commit, match.submissions)
         _store(commit, evidence, callback, match)
+        if match.disposition is Disposition.ORPHAN:
+            suggest(commit, evidence.environment, evidence.participant, jti=evidence.jti)
         return Received(disposition=match.disposition or Disposition.OTHER, note=match.note)
     return _apply(commit, evidence, callback, callback.verdict, match)
 
@@ -242,6 +245,8 @@ def resolve(commit: Commit, submission_id: str, cause: Cause) -> Changed:
     submission = moving.find(commit, submission_id)
     if (submission.state, cause.event) in TRANSITIONS:
         changed = moving.move_submission(commit, submission, cause)
+        if cause.event is Event.DOUBT_DEADLINE:
+            suggest(commit, submission.lane.environment, submission.lane.participant)
     else:
         changed = moving.unmoved(commit, submission)
         if cause.transaction_id is not None:
