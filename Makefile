@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 # Debian packages: what the product needs to start, and what the tests drive as independent peers.
 SYSTEM_RUN := python3-venv
-SYSTEM_TEST := mbpoll
+SYSTEM_TEST := mbpoll mosquitto
 ARGS ?=
 
 .PHONY: help demo test check bench lock clean
@@ -52,7 +52,7 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/pip
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.peers: | $(VENV)/bin/pip
-	@for p in $(SYSTEM_TEST); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	@for p in $(SYSTEM_TEST); do PATH=$$PATH:/usr/sbin command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then $(MAKE) --no-print-directory packages WANTED="$$missing" || { [ -z "$$REQUIRE_PEERS" ] || exit 1; }; fi
 	@touch $@
 

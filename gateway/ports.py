@@ -179,8 +179,15 @@ class Busy:
     """Nothing was stored; the site must keep its request."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reachable:
+    """The site's system answered; told once after each connect where silence is nothing unusual."""
+
+    at: int
+
+
 # What a session tells.
-News = Reading | Request | Submitted | MailboxStatus
+News = Reading | Request | Submitted | MailboxStatus | Reachable
 
 
 class Session(Protocol):

@@ -58,6 +58,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "point_values_lost": EventSpec("warning", ("site", "connection")),
     "heartbeat_failed": EventSpec("warning", ("site", "connection")),
     "heartbeat_recovered": EventSpec("info", ("site", "connection")),
+    "broker_session_lost": EventSpec("warning", ("site", "connection")),
+    "topic_unknown": EventSpec("warning", ("site", "connection")),
     "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),
     # messages
     "message_accepted": EventSpec("info", ("site", "message")),

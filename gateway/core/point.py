@@ -90,7 +90,12 @@ def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
         return Reading(
             point=spec.name, value=None, quality=Quality.BAD, at=at, fault="not_finite", detail=f"{raw} is not a number"
         )
-    value = engineering(spec, raw)
+    try:
+        value = engineering(spec, raw)
+    except ArithmeticError:  # more digits than a decimal of ours has
+        return Reading(
+            point=spec.name, value=None, quality=Quality.BAD, at=at, fault="too_large", detail=f"{raw} is too large"
+        )
     low, high = spec.minimum, spec.maximum
     if (low is not None and value < low) or (high is not None and value > high):
         unit = f" {spec.unit}" if spec.unit else ""

@@ -41,9 +41,6 @@ from gateway.settings.resolved import SiteConfig, SiteConnection
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, check_template
 
-# Protocols that are designed, and named so that their absence is said clearly.
-PLANNED_PROTOCOLS = frozenset({"mqtt"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -111,12 +108,8 @@ def _connection(parts: SiteParts, name: str, tree: dict[str, object], adapters: 
         return
     spec = adapters.get(link.protocol)
     if spec is None:
-        available = ", ".join(sorted(adapters))
-        if link.protocol in PLANNED_PROTOCOLS:
-            message = f"protocol {link.protocol} is not built yet; available: {available}"
-        else:
-            message = f"there is no protocol {shown(link.protocol)}{among(link.protocol, adapters)}"
-        parts.blame((*path, "protocol"), message)
+        said = f"there is no protocol {shown(link.protocol)}{among(link.protocol, adapters)}"
+        parts.blame((*path, "protocol"), said)
         return
     parts.protocols[name] = spec
     settings = parts.take(spec.connection_model, own, path, beside=models.Connection)

@@ -34,6 +34,8 @@ def check_template(spec: MessageSpec, content: Mapping[str, object], profile: Pr
         yield (UNIT, ALIGNED_ASSETS), "is filled from aligned, which stands beside unit"
     composed = compose(spec, {})
     open_fields = {(problem.row, problem.field or "") for problem in composed.problems}
+    for alternatives in profile.shape(spec.kind).require_any:  # a place that fills one of them may cure the first
+        open_fields |= {(row, alternatives[0]) for row, field in open_fields if field in alternatives}
     for problem in check(spec.kind, composed.content, profile).problems:
         whole: Path = () if spec.kind == ASSETS else (UNIT,)
         row_path: Path = whole if problem.row is None else ("assets", problem.row)

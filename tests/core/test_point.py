@@ -94,3 +94,10 @@ def test_a_reading_older_than_its_point_allows_is_stale() -> None:
 def test_an_unchanged_reading_is_told_again_before_it_is_stale(told: Reading | None, now: Reading, news: bool) -> None:  # noqa: FBT001
     """Pins that a value that does not change stays usable as long as somebody goes on reading it."""
     assert is_news(AGING, told, now) is news
+
+
+def test_a_number_beyond_our_digits_is_a_bad_reading() -> None:
+    """A float register or a site's JSON can hold 1E+300; scaling it must not end the session."""
+    spec = PointSpec(name="p", connection="plc", scale=Decimal("0.001"))
+    reading = number_reading(spec, Decimal("1E+300"), 1)
+    assert (reading.value, reading.quality, reading.fault) == (None, Quality.BAD, "too_large")

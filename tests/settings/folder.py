@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import adapters.modbus
+import adapters.mqtt
 import adapters.opcua
 from gateway.errors import ConfigError, ConfigProblem
 from gateway.settings.configuration import Configuration, load
@@ -28,7 +29,7 @@ class Folder:
     def load(self, environ: Mapping[str, str] | None = None, state: Path | None = None) -> Configuration:
         return load(
             self.path / "gateway.yaml",
-            adapters={"modbus": adapters.modbus.spec, "opcua": adapters.opcua.spec},
+            adapters={spec.protocol: spec for spec in (adapters.modbus.spec, adapters.mqtt.spec, adapters.opcua.spec)},
             environ=environ or {},
             state=state,
         )

@@ -1,0 +1,295 @@
+"""One connection to a broker: aiomqtt with the acknowledgements, the bounds and the ends that a durable intake needs.
+
+Rules
+-----
+* Nothing is acknowledged by the library: PUBACK goes out when :meth:`Line.acknowledge` says so.
+* The library never connects twice: a lost line stays lost, and every call says so.
+* Connecting blocks, so it has a thread of its own: brokers that do not answer must not fill the loop's executor.
+* Whatever way it ends, the socket is closed: a forgotten one would come back later and take over our client id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aiomqtt
+from paho.mqtt import client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from adapters.mqtt.config import MqttConnection
+from adapters.mqtt.translation import Arrived
+from gateway.errors import LinkLost
+from gateway.ports import Clock
+
+_SECOND = 1_000_000  # µs
+_REFUSED = 0x80  # reason codes from here on are failures, MQTT 5.0 section 2.4
+_GOODBYE_S = 1.0
+_SILENT = logging.getLogger("smp_gateway.mqtt")
+_SILENT.disabled = True  # what there is to tell is told as named events
+ONLINE, OFFLINE = b"online", b"offline"
+
+
+class Line(aiomqtt.Client):
+    """``on_arrival(arrived, mid)`` is called for each PUBLISH; whoever takes one of QoS 1 must acknowledge its mid."""
+
+    def __init__(
+        self,
+        settings: MqttConnection,
+        client_id: str,
+        *,
+        password: str | None,
+        tls: Any,  # noqa: ANN401 - an ssl.SSLContext, as ports.Resources gives it
+        clock: Clock,
+        on_arrival: Callable[[Arrived, int], None],
+    ) -> None:
+        modern = settings.version == "5"
+        super().__init__(
+            settings.broker.host,
+            settings.broker.port,
+            username=settings.username,
+            password=password,
+            identifier=client_id,
+            protocol=aiomqtt.ProtocolVersion.V5 if modern else aiomqtt.ProtocolVersion.V311,
+            clean_session=None if modern else False,
+            clean_start=False if modern else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            will=None if settings.status is None else aiomqtt.Will(settings.status, OFFLINE, qos=1, retain=True),
+            timeout=settings.timeout / _SECOND,
+            keepalive=settings.keepalive // _SECOND,
+            properties=_connect_properties(settings) if modern else None,
+            tls_context=tls,
+            logger=_SILENT,
+        )
+        self.session_present = False
+        self._status = settings.status
+        self._clock = clock
+        self._on_arrival = on_arrival
+        self._confirmations: dict[int, asyncio.Future[int]] = {}
+        self._file: int | None = None  # the socket's number while it is open
+        self._paused = False
+        self._client.manual_ack_set(on=True)
+        self._client.connect_timeout = settings.timeout / _SECOND
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            LinkLost: nobody answers, or the broker does not want us.
+        """
+        threads = ThreadPoolExecutor(1, thread_name_prefix="mqtt-connect")
+        try:
+            connecting = asyncio.get_running_loop().run_in_executor(threads, self._client_connect)
+            try:
+                await asyncio.shield(connecting)
+            except asyncio.CancelledError:
+                connecting.add_done_callback(self._late)
+                raise
+            await self._wait_for(self._connected, timeout=None)
+        except (OSError, ValueError, aiomqtt.MqttError) as error:
+            self._cut()
+            raise LinkLost(f"{self._hostname}:{self._port}: {_reason(error)}") from error
+        except BaseException:
+            self._cut()
+            raise
+        finally:
+            threads.shutdown(wait=False)
+
+    async def close(self) -> None:
+        """Say goodbye within a second, as far as the broker still listens, and close the socket."""
+        with contextlib.suppress(LinkLost, TimeoutError, aiomqtt.MqttError):
+            async with asyncio.timeout(_GOODBYE_S):
+                if self._status is not None and not self._disconnected.done():
+                    await self.send(self._status, OFFLINE, retain=True)
+                if self._client.disconnect() == paho.MQTT_ERR_SUCCESS:
+                    await asyncio.shield(self._disconnected)
+        self._cut()
+
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the line is lost."""
+        return self._disconnected
+
+    def check(self) -> None:
+        """Raise LinkLost if the line is lost."""
+        if self._disconnected.done():
+            raise LinkLost(_reason(self._disconnected.exception()))
+
+    def pause(self) -> None:
+        """Leave what the broker sends in the socket, until :meth:`resume`; in the end that stops the broker."""
+        if self._file is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._file)
+
+    def resume(self) -> None:
+        """Take in again what the broker sends."""
+        if self._file is not None and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._file, self._readable)
+            self._loop.call_soon(self._readable)  # TLS may hold bytes that the socket does not show
+
+    async def listen(self, topics: Mapping[str, int]) -> dict[str, int]:
+        """Subscribe to filters, each with its QoS; returns what the broker granted, 128 and more for a refusal.
+
+        Raises:
+            LinkLost: no answer came.
+        """
+        self.check()
+        granted = await self._guard(self.subscribe([(topic, qos) for topic, qos in topics.items()]))
+        codes = [code.value if isinstance(code, ReasonCode) else int(code) for code in granted]
+        return dict(zip(topics, codes, strict=True))
+
+    async def send(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None) -> int:
+        """Publish with QoS 1; returns the broker's reason code once it has the message, 0 for MQTT 3.1.1.
+
+        Raises:
+            LinkLost: whether the broker has it is unknown.
+        """
+        self.check()
+        properties = None
+        if correlation is not None and self._client.protocol == paho.MQTTv5:
+            properties = _properties(PacketTypes.PUBLISH, CorrelationData=correlation)
+        info = self._client.publish(topic, payload, 1, retain, properties)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise LinkLost(f"cannot publish: {paho.error_string(info.rc)}")
+        confirmed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._confirmations[info.mid] = confirmed
+        try:
+            return await self._answered(confirmed)
+        finally:
+            del self._confirmations[info.mid]
+
+    def acknowledge(self, mids: Iterable[int]) -> None:
+        """Send PUBACKs, in this order."""
+        self.check()
+        for mid in mids:
+            self._client.ack(mid, 1)
+
+    async def _answered(self, confirmed: asyncio.Future[int]) -> int:
+        done, _ = await asyncio.wait(
+            (confirmed, self._disconnected), timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if confirmed in done:
+            return confirmed.result()
+        self.check()
+        raise LinkLost(f"the broker did not confirm within {self.timeout:g} s")
+
+    async def _guard(self, call: Any) -> Any:  # noqa: ANN401 - aiomqtt's two shapes of granted QoS
+        try:
+            return await call
+        except aiomqtt.MqttError as error:
+            raise LinkLost(_reason(error)) from error
+
+    def _late(self, _connecting: object) -> None:
+        """Close what a thread opened after nobody waited for it any more."""
+        self._loop.call_soon(self._cut)
+
+    def _cut(self) -> None:
+        """Close the socket, whatever state it is in."""
+        for future in (self._disconnected, self._connected):
+            if future.done():
+                future.exception()  # looked at: it has been told where it mattered
+            else:
+                future.set_result(None)
+        self._client._sock_close()  # noqa: SLF001 - the only way that does not wait for a silent broker
+        if self._misc_task is not None:
+            self._misc_task.cancel()
+
+    def _readable(self) -> None:
+        """Take in what is there, as long as it is wanted; a broken connection ends the line."""
+        try:
+            while not self._paused and self._file is not None:
+                self._client.loop_read()
+                pending = getattr(self._client.socket(), "pending", None)
+                if pending is None or not pending():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever the library meets in the bytes of a broker
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
+    def _attach(self, file: int) -> None:
+        self._file = file
+        self._loop.add_reader(file, self._readable)
+        self._misc_task = self._loop.create_task(self._misc_loop(), name=f"mqtt keepalive {self._hostname}")
+
+    # ------------------------------------------------------------ called by the library
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401, ARG002
+        self._loop.call_soon_threadsafe(self._attach, sock.fileno())
+
+    def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401
+        self._file = None
+        super()._on_socket_close(client, userdata, sock)
+
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:  # noqa: ANN401
+        if not self._connected.done():  # closed before it was open
+            self._connected.set_exception(aiomqtt.MqttError(f"the broker closed the connection: {reason_code}"))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:  # noqa: ANN401
+        self.session_present = bool(flags.session_present)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401, ARG002
+        properties = message.properties
+        self._on_arrival(
+            Arrived(
+                topic=_topic_of(message),
+                payload=bytes(message.payload),
+                qos=message.qos,
+                retained=message.retain,
+                at=self._clock.now(),
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            ),
+            message.mid,
+        )
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:  # noqa: ANN401, ARG002
+        confirmed = self._confirmations.get(mid)
+        if confirmed is not None and not confirmed.done():
+            confirmed.set_result(reason_code.value if isinstance(reason_code, ReasonCode) else int(reason_code))
+
+
+def refused(code: int) -> bool:
+    """Whether a reason code is a refusal."""
+    return code >= _REFUSED
+
+
+def reason_text(code: int, packet: int) -> str:
+    """A reason code in words."""
+    try:
+        return str(ReasonCode(packet, identifier=code))
+    except (KeyError, ValueError):
+        return f"reason code {code}"
+
+
+def _topic_of(message: paho.MQTTMessage) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError:  # no broker may pass this on; it matches nothing of ours
+        return ""
+
+
+def _connect_properties(settings: MqttConnection) -> Properties:
+    return _properties(
+        PacketTypes.CONNECT,
+        SessionExpiryInterval=min(settings.session_expiry // _SECOND, 0xFFFFFFFF),
+        ReceiveMaximum=settings.receive_maximum,
+    )
+
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def _reason(error: BaseException | None) -> str:
+    cause = error.__cause__ if error is not None and error.__cause__ is not None else error
+    return "the connection was closed" if cause is None else (str(cause) or type(cause).__name__)

@@ -1,0 +1,352 @@
+"""One session against a real mosquitto: order, acknowledgements, back-pressure, what is kept, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+
+import pytest
+
+from adapters.mqtt.simulator import MqttSite
+from gateway.core.mailbox import Role
+from gateway.core.point import Quality
+from gateway.errors import LinkLost, PointRejected
+from gateway.ports import (
+    Busy,
+    Committed,
+    MailboxStatus,
+    PointWrite,
+    Reachable,
+    Refused,
+    ResultWrite,
+    RoleWrite,
+    Session,
+    Submitted,
+)
+from tests.adapters.mqtt.mosquitto import Mosquitto, mosquitto
+from tests.adapters.mqtt.rig import Rig, item, reading, submitted
+
+VERSIONS = ("5", "3.1.1")
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Mosquitto]:
+    async with mosquitto() as running, asyncio.timeout(60):
+        yield running
+
+
+async def ask(site: MqttSite, ident: object, **members: object) -> None:
+    await site.publish("depot/request", {"id": ident, **members})
+
+
+async def nothing_more(site: MqttSite, session: Session) -> None:
+    """Prove that no message is left, by a reading that was sent after it would have come."""
+    await site.publish("depot/label", "the last one")
+    while True:
+        news = await session.read()
+        assert not [each for each in news if isinstance(each, Submitted)]
+        if any(getattr(each, "value", None) == "the last one" for each in news):
+            return
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_messages_come_one_by_one_in_their_order(broker: Mosquitto, version: str) -> None:
+    """The next one only when the one before it is confirmed, with its JSON and the points that it fills."""
+    rig = Rig(broker.port, {"version": version})
+    async with rig.site() as site, rig.adapter().connect() as session:
+        assert isinstance((await session.read())[0], Reachable)
+        for number in range(10):
+            await ask(site, number, name=f"C{number}")
+        for number in range(10):
+            first, told = await submitted(session), await submitted(session)
+            assert first == told
+            assert (told.message, told.key, told.fault) == ("chargers", str(number), None)
+            assert told.snapshot["name"].value == f"C{number}"
+            assert told.document == {"id": number, "name": f"C{number}"}
+            await session.confirm(told.receipt, Committed())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("outcome", [Committed(), Refused(problems=())])
+async def test_what_is_on_disk_is_acknowledged_and_never_comes_again(
+    broker: Mosquitto, version: str, outcome: Committed | Refused
+) -> None:
+    """Accepted or refused; and what is not acknowledged comes again with the next connect, in its order."""
+    rig = Rig(broker.port, {"version": version})
+    adapter = rig.adapter()
+    async with rig.site() as site:
+        async with adapter.connect() as session:
+            for ident in "abc":
+                await ask(site, ident)
+            await session.confirm((await submitted(session)).receipt, outcome)
+        async with adapter.connect() as session:
+            for ident in "bc":
+                told = await submitted(session)
+                assert told.key == ident
+                await session.confirm(told.receipt, outcome)
+            await nothing_more(site, session)
+    assert rig.told("broker_session_lost") == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_is_sent_while_we_are_away_is_kept_by_the_broker(broker: Mosquitto, version: str) -> None:
+    """A persistent session under a stable id."""
+    rig = Rig(broker.port, {"version": version})
+    async with rig.site() as site:
+        async with rig.adapter().connect():
+            pass
+        await ask(site, "while-away")
+        async with rig.adapter().connect() as session:
+            assert (await submitted(session)).key == "while-away"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_busy_withholds_the_acknowledgement(broker: Mosquitto, version: str) -> None:
+    """The message comes again after a pause, the one behind it waits, and readings go on."""
+    rig = Rig(broker.port, {"version": version})
+    async with rig.site() as site, rig.adapter().connect() as session:
+        await ask(site, "a")
+        await ask(site, "b")
+        told = await submitted(session)
+        await session.confirm(told.receipt, Busy())
+        await site.publish("depot/label", "meanwhile")
+        assert (await reading(session, "label")).value == "meanwhile"
+        again = await submitted(session)
+        assert (again.key, again.receipt) == ("a", told.receipt)
+        await session.confirm(again.receipt, Committed())
+        assert (await submitted(session)).key == "b"
+
+
+@pytest.mark.parametrize(
+    ("version", "settings"), [("5", ()), ("3.1.1", ("allow_anonymous true", "max_inflight_messages 0"))]
+)
+async def test_what_waits_here_is_bounded(version: str, settings: tuple[str, ...]) -> None:
+    """MQTT 5 tells the broker how much we take; what another sends beyond that is left in the socket."""
+    async with mosquitto(*settings) as broker, asyncio.timeout(60):
+        rig = Rig(broker.port, {"version": version, "keepalive": "10s"})
+        async with rig.site() as site, rig.adapter().connect() as session:
+            for number in range(40):
+                await ask(site, number, padding="x" * 50_000)
+            for number in range(40):
+                told = await submitted(session)
+                assert told.key == str(number)
+                held = len(session._deliveries)  # type: ignore[attr-defined]
+                assert held <= 3 + 1 + (version != "5") * 4
+                await session.confirm(told.receipt, Committed())
+
+
+async def test_acknowledgements_go_out_in_the_order_of_arrival(broker: Mosquitto) -> None:
+    """A reading of QoS 1 behind an unconfirmed message is told at once and acknowledged after it (section 4.6)."""
+    rig = Rig(broker.port)
+    acknowledged: list[int] = []
+    async with rig.site() as site, rig.adapter().connect() as session:
+        line = session._line  # type: ignore[attr-defined]
+        real = line._client.ack
+
+        def ack(mid: int, qos: int) -> object:
+            acknowledged.append(mid)
+            return real(mid, qos)
+
+        line._client.ack = ack
+        await ask(site, "a")
+        told = await submitted(session)
+        await site.publish("depot/limits/1", "7")
+        assert (await reading(session, "limit")).value == Decimal(7)
+        assert acknowledged == []
+        await session.confirm(told.receipt, Committed())
+        assert acknowledged == sorted(acknowledged)
+        assert len(acknowledged) == 2
+
+
+async def test_readings_of_several_topics_and_wildcards(broker: Mosquitto) -> None:
+    """JSON and plain values, scaled; a bad one costs nobody else, and is told when it begins and when it ends."""
+    rig = Rig(broker.port)
+    async with rig.site() as site, rig.adapter().connect() as session:
+        await site.publish("depot/telemetry", {"power": {"kw": 1250}})
+        assert (await reading(session, "power")).value == Decimal("1.250")
+        await site.publish("depot/limits/7", "12.5")
+        assert (await reading(session, "limit")).value == Decimal("12.5")
+        await site.publish("depot/telemetry", b'{"power": {"kw": NaN}}')
+        found = await reading(session, "power")
+        assert (found.value, found.fault) == (None, "bad_json")
+        await site.publish("depot/telemetry", b"\xff\xfe")
+        await site.publish("depot/telemetry", {"power": {"kw": 1}})
+        await reading(session, "power", lambda each: each.quality is Quality.GOOD)
+    assert [fields["point"] for fields in rig.told("point_read_failed")] == ["power"]
+    assert [fields["point"] for fields in rig.told("point_read_recovered")] == ["power"]
+
+
+async def test_kept_values_come_with_each_connect(broker: Mosquitto) -> None:
+    """Retained readings; of unknown age, so stale where the point has a limit."""
+    rig = Rig(broker.port)
+    async with rig.site() as site:
+        await site.publish("depot/label", "kept", retain=True)
+        async with rig.adapter().connect() as session:
+            assert (await reading(session, "label")).value == "kept"
+        rig.max_age = 60_000_000
+        async with rig.adapter().connect() as session:
+            assert (await reading(session, "label")).fault == "stale"
+            await site.publish("depot/label", "fresh")
+            assert (await reading(session, "label")).value == "fresh"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_results_and_writes_are_there_when_write_returns(broker: Mosquitto, version: str) -> None:
+    """Confirmed by the broker; results are not kept by it, state is where the YAML says so."""
+    rig = Rig(broker.port, {"version": version})
+    async with rig.adapter().connect() as session:
+        await session.write(
+            [
+                PointWrite(point="smp_state", value=Decimal(2)),
+                ResultWrite(to={"id": "A", "topic": "depot/result/A"}, result={"id": "A", "state": "completed"}),
+            ]
+        )
+        async with rig.site() as site:
+            assert (await site.hears("depot/smp/state")).payload == b"2"
+            assert site.heard("depot/result/A") == []
+            await session.write([ResultWrite(to={"id": "A", "topic": "depot/result/A"}, result={"state": "failed"})])
+            assert (await site.hears("depot/result/A")).json == {"state": "failed"}
+
+
+async def test_a_response_topic_and_correlation_data_come_back(broker: Mosquitto) -> None:
+    """MQTT 5's own way of asking."""
+    rig = Rig(broker.port)
+    async with rig.site(version="5") as site, rig.adapter().connect() as session:
+        await site.publish("depot/request", {"id": "A"}, response_topic="depot/inbox", correlation=b"\x00\x07")
+        told = await submitted(session)
+        await session.write([ResultWrite(to=told.reply, result={"id": "A"})])
+        heard = await site.hears("depot/inbox")
+        assert (heard.json, heard.correlation) == ({"id": "A"}, b"\x00\x07")
+
+
+async def test_what_may_not_be_written_is_refused(broker: Mosquitto) -> None:
+    """Points that are read, values that do not fit, and registers that MQTT does not have."""
+    rig = Rig(broker.port)
+    async with rig.adapter().connect() as session:
+        for step in (
+            PointWrite(point="power", value=Decimal(1)),
+            PointWrite(point="smp_text", value=Decimal(1)),
+            RoleWrite(mailbox="plc", role=Role.STATE, value=1),
+        ):
+            with pytest.raises(PointRejected):
+                await session.write([step])
+
+
+async def test_the_site_sees_whether_we_are_there(broker: Mosquitto) -> None:
+    """Online when connected, offline after a goodbye and, as our last will, after a death."""
+    rig = Rig(broker.port, {"status": "depot/smp/gateway"})
+    async with rig.site() as site:
+        async with rig.adapter().connect() as session:
+            await site.hears("depot/smp/gateway", lambda each: each.payload == b"online")
+            assert await session.read()
+        await site.hears("depot/smp/gateway", lambda each: each.payload == b"offline")
+        told = len(site.heard("depot/smp/gateway"))
+        async with rig.adapter().connect() as session:
+            session._line._client._sock_close()  # type: ignore[attr-defined]
+            await site.hears("depot/smp/gateway", lambda _: len(site.heard("depot/smp/gateway")) == told + 2)
+    assert site.heard("depot/smp/gateway")[-1].payload == b"offline"
+
+
+HOSTILE: Mapping[str, bytes] = {
+    "bad_json": b"{",
+    "no_id": b'{"name": "no id"}',
+    "too_long": b'{"id": "A", "padding": "' + b"x" * 2000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("code", HOSTILE)
+async def test_hostile_messages_are_told_as_faults(broker: Mosquitto, code: str) -> None:
+    """Neither the session nor the message behind it suffers."""
+    rig = Rig(broker.port, {"payload_limit": "1KiB"})
+    async with rig.site() as site, rig.adapter().connect() as session:
+        await site.publish("depot/request", HOSTILE[code])
+        await ask(site, "good")
+        told = await submitted(session)
+        assert told.key is None
+        assert told.fault is not None
+        assert told.fault.code == code
+        assert "depot/request" in told.fault.message
+        await session.confirm(told.receipt, Refused(problems=(told.fault,)))
+        assert (await submitted(session)).key == "good"
+
+
+async def test_cancelling_a_read_loses_nothing(broker: Mosquitto) -> None:
+    """Cancelled at every step on its way, the next read still tells of readings and messages."""
+    rig = Rig(broker.port)
+    async with rig.site() as site, rig.adapter().connect() as session:
+        await session.read()
+        for steps in range(8):
+            task = asyncio.create_task(session.read())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if steps == 4:
+                await site.publish("depot/label", "kept")
+                await ask(site, "a")
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.result()
+        assert (await submitted(session)).key == "a"
+
+
+async def test_a_broker_that_lost_our_session_is_told_of(broker: Mosquitto) -> None:
+    """What was sent meanwhile is lost there, and people should know."""
+    rig = Rig(broker.port)
+    adapter = rig.adapter()
+    async with adapter.connect():
+        pass
+    forgetful = Rig(broker.port, {"client_id": "smp-depot-mqtt"})
+    async with forgetful.site(identifier="smp-depot-mqtt", clean_session=True):
+        pass
+    async with adapter.connect():
+        pass
+    assert [fields["connection"] for fields in rig.told("broker_session_lost")] == ["mqtt"]
+
+
+async def test_a_topic_that_we_may_not_write_is_named(broker: Mosquitto) -> None:
+    """MQTT 5's refusal of a PUBLISH is final, and not taken for a success."""
+    acl = broker._configuration.with_name("acl")
+    acl.write_text("topic readwrite depot/telemetry\ntopic readwrite depot/request\n", "utf-8")
+    async with mosquitto("allow_anonymous true", f"acl_file {acl}") as strict:
+        rig = Rig(strict.port)
+        async with rig.adapter().connect() as session:
+            await item(session, Reachable)
+            with pytest.raises(PointRejected, match="Not authorized"):
+                await session.write([PointWrite(point="smp_state", value=Decimal(1))])
+
+
+async def test_silence_is_a_lost_link(broker: Mosquitto) -> None:
+    """Reading and writing both give up, and the session stays given up; nobody waits for the frozen broker."""
+    rig = Rig(broker.port)
+    async with rig.adapter().connect() as session:
+        await session.read()
+        broker.freeze()
+        with pytest.raises(LinkLost):
+            await submitted(session)
+        with pytest.raises(LinkLost):
+            await session.write([PointWrite(point="smp_state", value=Decimal(2))])
+    with pytest.raises(LinkLost):
+        async with rig.adapter().connect():
+            pass
+    broker.thaw()
+
+
+async def test_a_broker_that_vanished_can_be_connected_again(broker: Mosquitto) -> None:
+    """A session never reconnects; the adapter makes another one, and the broker kept what was not acknowledged."""
+    rig = Rig(broker.port)
+    adapter = rig.adapter()
+    async with adapter.connect() as session:
+        async with rig.site() as site:
+            await ask(site, "a")
+        told = await submitted(session)
+        await broker.stop()
+        with pytest.raises(LinkLost):
+            await item(session, MailboxStatus)
+        with pytest.raises(LinkLost):
+            await session.confirm(told.receipt, Committed())
+    with pytest.raises(LinkLost, match="refused"):
+        async with adapter.connect():
+            pass
+    await broker.start()
+    async with adapter.connect() as session:
+        assert (await submitted(session)).key == "a"
