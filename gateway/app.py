@@ -23,7 +23,7 @@ from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of, control_server
 from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.health import Readiness, health_server
-from gateway.edge.journal.reader import JournalReader, MessageStory
+from gateway.edge.journal.reader import JournalReader, KeptCallback, MessageStory
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.edge.keys import PemSigner
 from gateway.edge.smp import smp_client
@@ -41,6 +41,7 @@ from gateway.flow.registrar import Registrar
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
+from gateway.flow.unmatched import UnmatchedWatch
 from gateway.ports import (
     AdapterSpec,
     Call,
@@ -58,7 +59,16 @@ from gateway.settings.secrets import SecretRef, located, read_secret, secret_pat
 from gateway.telemetry import Telemetry
 from gateway.upkeep import Upkeep
 
-__all__ = ["Gateway", "MessageStory", "adapters", "gateway", "open_control", "open_control_or_journal", "open_reader"]
+__all__ = [
+    "Gateway",
+    "KeptCallback",
+    "MessageStory",
+    "adapters",
+    "gateway",
+    "open_control",
+    "open_control_or_journal",
+    "open_reader",
+]
 
 
 def adapters() -> dict[str, AdapterSpec]:
@@ -182,6 +192,8 @@ async def gateway(
         for gate in state.gates:
             start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
         upkeep.begin(start)
+        state.unmatched = UnmatchedWatch(journal, signals=signals, clock=parts.clock, telemetry=telemetry)
+        start(state.unmatched.run(), "unmatched callbacks")
         for account in accounts.values():
             start(account.run(), f"account {account.identity.participant}")
         for site in state.sites:
@@ -213,6 +225,7 @@ class _State:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     sites: Sequence[SiteRuntime] = ()
     upkeep: Upkeep | None = None
+    unmatched: UnmatchedWatch | None = None
 
     def readiness(self, now: int) -> Readiness:
         reasons = [self.phase] if self.phase is not None else []
@@ -222,7 +235,8 @@ class _State:
         away = [line for gate in self.gates for line in gate.degraded]
         down = [line for site in self.sites for line in site.degraded]
         stale = self.upkeep.degraded if self.upkeep is not None else ()
-        return Readiness(reasons=tuple(reasons), degraded=(*away, *stale, *held, *down))
+        lost = self.unmatched.degraded if self.unmatched is not None else ()
+        return Readiness(reasons=tuple(reasons), degraded=(*away, *stale, *held, *lost, *down))
 
     @property
     def gates(self) -> Sequence[Gate]:

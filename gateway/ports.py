@@ -441,6 +441,9 @@ class Journal(Protocol):
     async def message(self, message_id: str) -> Message | None:
         """One message, or None."""
 
+    async def unmatched(self, until: int) -> Mapping[str, int]:
+        """How many callbacks of each participant that came until then belong to nothing that is known."""
+
     async def history(self, which: MessageFilter) -> Sequence[Message]:
         """Messages, newest first."""
 

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check a configuration: every mistake of every file at once.",
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, and decide what the gateway cannot: retry, refuse, resend, resolve.",
+    "callbacks": "Look at every signed callback that is kept, whatever became of it.",
     "participants": "Say how the participants' accounts are, and release one that is held.",
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",

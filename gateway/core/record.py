@@ -176,6 +176,17 @@ class MessageFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackFilter:
+    """Which callbacks are listed: newest first, at most ``limit``; ``jti`` is the beginning of one."""
+
+    environment: str | None = None
+    participant: str | None = None
+    disposition: Disposition | None = None
+    jti: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
     """How many messages are in each state, and relays are pending."""
 

@@ -125,7 +125,10 @@ class Receiver:
         )
         if received.disposition is Disposition.CONFLICT:
             self._telemetry.emit("callback_conflicted", participant=participant, jti=header.jti, note=received.note)
+        if received.disposition is Disposition.ORPHAN:
+            self._signals.unmatched.set()
         if received.disposition is Disposition.QUARANTINED:
+            self._telemetry.emit("callback_quarantined", participant=participant, jti=header.jti, note=judged.note)
             for state in (State.IN_DOUBT, State.AWAITING):
                 self._signals.overdue(participant, state).set()
         for changed in received.changed.all if received.changed is not None else ():

@@ -16,6 +16,7 @@ class Signals:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
         self._sequels: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
+        self.unmatched = asyncio.Event()  # set when a callback came that belongs to nothing that is known
         self._lane_listeners: list[Callable[[Changed], None]] = []
 
     def relay(self, site: str, connection: str) -> asyncio.Event:

@@ -289,6 +289,19 @@ WHERE environment = :environment AND issuer = :issuer AND jti = :jti
 UPDATE callback SET disposition = :disposition, note = :note, submission_id = :submission_id, message_id = :message_id
 WHERE environment = :environment AND issuer = :issuer AND jti = :jti
 
+-- :name callbacks
+SELECT environment, participant, issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
+WHERE (:environment IS NULL OR environment = :environment)
+    AND (:participant IS NULL OR participant = :participant)
+    AND (:disposition IS NULL OR disposition = :disposition)
+    AND substr(jti, 1, length(:jti)) = :jti
+ORDER BY received_at DESC, jti LIMIT :limit
+
+-- :name unmatched_callbacks
+SELECT participant, COUNT(*) FROM callback
+WHERE disposition = 'orphan' AND received_at <= :until
+GROUP BY participant ORDER BY participant
+
 -- :name callbacks_of_message
 SELECT issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
 WHERE submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)

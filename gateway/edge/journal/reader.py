@@ -11,7 +11,7 @@ import apsw
 
 from gateway.core.division import Fate
 from gateway.core.message import Message, Submission
-from gateway.core.record import Asset, AssetFilter, Depth, Disposition, MessageFilter
+from gateway.core.record import Asset, AssetFilter, CallbackFilter, Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.edge.journal import acts, listing, relaying, rows
@@ -77,6 +77,15 @@ class CallbackRow:
     transaction_id: str | None
     body: bytes
     signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCallback:
+    """One signed callback, whoever and whatever it belongs to."""
+
+    environment: str
+    participant: str
+    row: CallbackRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +173,19 @@ class JournalReader:
             if message is None or dossier is None:
                 return None
             return self._tell(message, *dossier)
+
+    def callbacks(self, which: CallbackFilter) -> Sequence[KeptCallback]:
+        """Callbacks, newest first; other message types, quarantined and unmatched ones included."""
+        with self._moment():
+            found = self._reading.all(
+                "callbacks",
+                environment=which.environment,
+                participant=which.participant,
+                disposition=which.disposition,
+                jti=which.jti,
+                limit=which.limit,
+            )
+            return [KeptCallback(environment=row[0], participant=row[1], row=_callback(row[2:])) for row in found]
 
     @contextmanager
     def _moment(self) -> Iterator[None]:

@@ -341,6 +341,10 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return self._lookup(lambda reading: relaying.find_message(reading, message_id))
 
+    async def unmatched(self, until: int) -> Mapping[str, int]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: dict(reading.all("unmatched_callbacks", until=until)))
+
     async def history(self, which: MessageFilter) -> Sequence[Message]:
         """See `ports.Journal`."""
         return await self._list(lambda reading: listing.history(reading, which))

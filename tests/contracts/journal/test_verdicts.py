@@ -224,3 +224,14 @@ async def test_a_late_callback_wins_over_people(journal: Journal) -> None:
     assert (escalated.state, escalated.relays) == (State.ESCALATED, frozenset({"plc"}))
     received = await journal.receive(evidence("c1"), callback(None, "s1"), None)
     assert received.disposition is Disposition.APPLIED
+
+
+async def test_unmatched_callbacks_are_counted_by_participant_until_they_are_matched(journal: Journal) -> None:
+    """An early callback counts as unmatched from its time on, and no longer once its transaction id appeared."""
+    await sent(journal, 1, "s1")
+    await journal.receive(evidence("c1"), callback("TX-1"), None)
+    await journal.receive(evidence("c2"), callback("TX-9"), None)
+    assert await journal.unmatched(START - 1) == {}
+    assert await journal.unmatched(START) == {"exstor": 2}
+    await journal.settle("s1", 1, accepted("TX-1"))
+    assert await journal.unmatched(START) == {"exstor": 1}
