@@ -33,6 +33,7 @@ from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
 from gateway.flow.desk import Desk
 from gateway.flow.gate import Gate
+from gateway.flow.imports import Imports, Tenant
 from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
@@ -112,7 +113,15 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
             raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
         operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
         registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
-        yield Desk({**operator.handlers(), **registrar.handlers()}, actor_of(os.geteuid()))
+        imports = Imports(journal, _tenants(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
+        yield Desk({**operator.handlers(), **registrar.handlers(), **imports.handlers()}, actor_of(os.geteuid()))
+
+
+def _tenants(configuration: Configuration) -> dict[str, Tenant]:
+    return {
+        name: Tenant(environment=each.environment, profile=configuration.environments[each.environment].profile)
+        for name, each in configuration.participants.items()
+    }
 
 
 def _journal(
@@ -200,10 +209,12 @@ async def gateway(
             start(site.run(), f"site {site.site.site}")
         operator = Operator(journal, accounts, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
         registrar = Registrar(journal, accounts, signals=signals, telemetry=telemetry)
+        imports = Imports(journal, _tenants(configuration), sender=sender, clock=parts.clock, telemetry=telemetry)
         handlers: OperationHandlers = {
             STATUS: partial(_status, state, parts.clock),
             **operator.handlers(),
             **registrar.handlers(),
+            **imports.handlers(),
         }
         await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))

@@ -358,6 +358,9 @@ class Journal(Protocol):
     async def named(self, beginning: str) -> Sequence[str]:
         """The ids of the messages whose id begins so; not all of them, when they are many."""
 
+    async def standings(self, message_ids: Sequence[str]) -> Mapping[str, tuple[State, int]]:
+        """The state and the number of rows of those of these messages that exist."""
+
     async def submissions(self, message_id: str) -> Sequence[Submission]:
         """Everything that was made of a message for the SMP."""
 

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, and decide what the gateway cannot: retry, refuse, resend, resolve.",
     "callbacks": "Look at every signed callback that is kept, whatever became of it.",
+    "import": "Create the assets of a CSV file: checked as a whole, sent in batches, safe to repeat.",
     "participants": "Say how the participants' accounts are, and release one that is held.",
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",
@@ -28,6 +29,9 @@ COMMANDS: Mapping[str, str] = {
     "proforma": "Print a participant's technical pro-forma for NGESO, and what is missing in it.",
     "schema": "Print the JSON Schemas of the YAML files, for editors.",
 }
+
+
+_MODULES: Mapping[str, str] = {"import": "importing"}  # a word that Python keeps for itself
 
 
 class _Unloaded(typer.core.TyperCommand):
@@ -51,6 +55,7 @@ class _Commands(typer.core.TyperGroup):
 
 def _load(name: str) -> Any:  # noqa: ANN401 - see above
     """Import a command's module and make typer's command of it."""
+    name = _MODULES.get(name, name)
     module = import_module(f"gateway.cli.{name}")
     if hasattr(module, "app"):
         return typer.main.get_command(module.app)

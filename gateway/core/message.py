@@ -21,6 +21,10 @@ ASSETS: Kind = "assets"
 UNIT: Kind = "unit"
 
 
+# The site of an import's lane; no site of a YAML file can have this name.
+IMPORT_SITE = "@import"
+
+
 class Hop(StrEnum):
     """The stations of a message, in order; named alike in metrics, evidence and screens."""
 
@@ -52,6 +56,11 @@ class Lane:
 
     def __str__(self) -> str:
         return f"{self.environment}/{self.participant}/{self.site}/{self.message}"
+
+    @property
+    def label(self) -> str:
+        """The message name for metrics, of which there is one for all imports."""
+        return "import" if self.site == IMPORT_SITE else self.message
 
     @classmethod
     def parse(cls, text: str) -> Lane:

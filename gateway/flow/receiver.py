@@ -135,7 +135,7 @@ class Receiver:
             if changed.moved:
                 lane = changed.lane
                 self._telemetry.emit(
-                    "message_moved", site=lane.site, message=lane.message, state=changed.state, id=changed.message_id
+                    "message_moved", site=lane.site, message=lane.label, state=changed.state, id=changed.message_id
                 )
 
 

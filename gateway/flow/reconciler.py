@@ -188,6 +188,6 @@ class Reconciler:
             if each.moved:
                 lane = each.lane
                 self._telemetry.emit(
-                    "message_moved", site=lane.site, message=lane.message, state=each.state, id=each.message_id
+                    "message_moved", site=lane.site, message=lane.label, state=each.state, id=each.message_id
                 )
         self._signals.changed(changed)

@@ -367,6 +367,6 @@ class Sender:
         for each in changed.all:
             if each.state is not State.ACCEPTED:  # that it may go again is no news, why it did not was told above
                 self._telemetry.emit(
-                    "message_moved", site=lane.site, message=lane.message, state=each.state, id=each.message_id
+                    "message_moved", site=lane.site, message=lane.label, state=each.state, id=each.message_id
                 )
         self._signals.changed(changed)

@@ -8,6 +8,7 @@ polling. Slowness is never an error: the exit code is 1 only when something got 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -21,9 +22,9 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import machine, material, payload, subject
+from tests.bench import imports, machine, material, payload, subject
 from tests.bench.figures import Compared, Figures
-from tests.bench.report import WAYS, Run, as_json, show
+from tests.bench.report import WAYS, Run, as_json, show, show_import
 
 _GONE_S = 10.0
 
@@ -39,13 +40,17 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="smp-bench-", dir=options.folder) as name:
         try:
             run = _measure(Path(name), options, arguments)
+            imported = imports.measure(Path(name), options.assets) if options.assets else None
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
             console.print(subject.last_words(Path(name)), markup=False, highlight=False, soft_wrap=True)
             return 1
     show(run, console)
+    if imported is not None:
+        show_import(imported, console)
     if options.json is not None:
-        options.json.write_text(json.dumps(as_json(run), indent=2) + "\n", encoding="utf-8")
+        told = {**as_json(run), "import": None if imported is None else dataclasses.asdict(imported)}
+        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -56,6 +61,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--block", type=_count, default=25, help="messages per turn (default %(default)s)")
     parser.add_argument("--poll", type=_count, default=50, help="poll period of both in ms (default %(default)s)")
     parser.add_argument("--seed", type=int, default=2, help="of the pauses (default %(default)s)")
+    parser.add_argument("--assets", type=int, default=100_000, help="to import; 0 for none (default %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where both keep their journals for the run")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the results there as well")
     return parser

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figures import Compared
+from tests.bench.imports import TARGET_MB, TARGET_S, Imported
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
 
@@ -63,6 +64,17 @@ def show(run: Run, console: Console) -> None:
     if run.machine["filesystem"] == "tmpfs":
         console.print("[yellow]these commits went to tmpfs and cost nothing: choose a folder on a disk with --folder")
     console.print(f"again: {run.command}", soft_wrap=True)
+
+
+def show_import(imported: Imported, console: Console) -> None:
+    """Print what an import took, beside what it should take for 100,000 assets."""
+    console.print(
+        f"import of {imported.assets} assets: accepted by a local SMP after {imported.accepted_s:.1f} s (aim for "
+        f"100,000: {TARGET_S:.0f}), checked and taken after {imported.checked_and_taken_s:.1f} s; gateway "
+        f"{imported.peak_mb:.0f} MB at most (aim: {TARGET_MB:.0f}; {imported.idle_mb:.0f} before), "
+        f"{imported.cpu_s:.1f} s of CPU",
+        soft_wrap=True,
+    )
 
 
 def as_json(run: Run) -> dict[str, object]:

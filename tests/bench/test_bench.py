@@ -7,13 +7,26 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench import imports
 from tests.conftest import REPOSITORY
 
 
 async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: Path) -> None:
     """Figures for uplink and downlink of both, from verified conversations; how large they are is not judged."""
     report = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "tests.bench", "--messages", "4", "--warm-up", "1", "--json", str(report)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench",
+        "--messages",
+        "4",
+        "--warm-up",
+        "1",
+        "--assets",
+        "1500",
+        "--json",
+        str(report),
+    ]
     async with asyncio.timeout(120):
         process = await asyncio.create_subprocess_exec(
             *command, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -27,3 +40,11 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
     payload = figures["payload"]
     assert payload["rows"] == 1000
     assert payload["total_ms"] > 0 < payload["target_ms"]
+
+
+async def test_a_small_import_is_measured(tmp_path: Path) -> None:
+    """1,500 assets through the real processes: everything accepted, and every figure there."""
+    found = await asyncio.to_thread(imports.measure, tmp_path, 1500)
+    assert found.assets == 1500
+    assert 0 < found.idle_mb <= found.peak_mb
+    assert found.accepted_s > 0 < found.checked_and_taken_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gateway.core.acts import Decision
@@ -20,6 +20,12 @@ def named(reading: Reading, beginning: str) -> Sequence[str]:
     """The ids of the messages whose id begins so; at most six, since more than one is too many already."""
     found = reading.all("messages_between", low=beginning, high=beginning + "~", limit=_NAMED)
     return [row[0] for row in found]
+
+
+def standings(reading: Reading, message_ids: Sequence[str]) -> Mapping[str, tuple[State, int]]:
+    """The state and the number of rows of those of these messages that exist."""
+    found = ((ident, reading.one("message_standing", id=ident)) for ident in message_ids)
+    return {ident: (State(row[0]), row[1]) for ident, row in found if row is not None}
 
 
 def submissions(reading: Reading, message_id: str) -> Sequence[Submission]:

@@ -22,6 +22,9 @@ FROM message WHERE id = :id
 -- :name messages_between
 SELECT id FROM message WHERE id >= :low AND id < :high ORDER BY id LIMIT :limit
 
+-- :name message_standing
+SELECT state, row_count FROM message WHERE id = :id
+
 -- :name lane_of_message
 SELECT lane FROM message WHERE id = :id
 

@@ -259,6 +259,10 @@ class SqliteJournal:
         """See `ports.Journal`."""
         return self._lookup(lambda reading: acts.named(reading, beginning))
 
+    async def standings(self, message_ids: Sequence[str]) -> Mapping[str, tuple[State, int]]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: acts.standings(reading, message_ids))
+
     async def submissions(self, message_id: str) -> Sequence[Submission]:
         """See `ports.Journal`."""
         return await self._list(lambda reading: acts.submissions(reading, message_id))
