@@ -29,7 +29,10 @@ def dumps(value: object) -> bytes:
 
 
 def encode_submission(profile: Profile, kind: Kind, submission_id: str, content: Mapping[str, object]) -> bytes:
-    """Make the body of a submission; ``content`` is ``{"assets": [...]}`` or ``{"unit": {...}}`` in our names.
+    """Make the body of a submission.
+
+    ``content`` is ``{"assets": [...]}`` or ``{"unit": {...}}`` in our names, or ``{"content": {...}}`` of a further
+    kind in the wire's.
 
     Raises:
         SubmissionRefused: a member that the profile does not know, or a body longer than it allows.
@@ -43,6 +46,8 @@ def encode_rows(profile: Profile, kind: Kind, content: Mapping[str, object]) -> 
     Raises:
         SubmissionRefused: a member that the profile does not know.
     """
+    if kind in profile.kinds:
+        return [_dump_content(_object(content.get("content")))]
     shape = profile.shape(kind)
     if kind != ASSETS:
         return [_dump_content(_members(shape.members, content.get("unit"), "unit"))]
@@ -58,8 +63,10 @@ def enclose(profile: Profile, kind: Kind, submission_id: str, rows: Sequence[byt
     """
     names, joined = profile.members.submission, b",".join(rows)
     name, payload = (names.assets, b"[" + joined + b"]") if kind == ASSETS else (names.unit, joined)
-    action = profile.shape(kind).action
-    body = dumps({names.message_id: submission_id, names.action: action, name: orjson.Fragment(payload)})
+    if kind in profile.kinds:
+        name = profile.kinds[kind].payload
+    action = profile.action(kind)
+    body = dumps({names.message_id: submission_id, names.action: action, name: orjson.Fragment(payload or b"{}")})
     if len(body) > profile.request_content_bytes:
         raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.request_content_bytes}")
     return body
@@ -87,6 +94,12 @@ def encode_login(profile: Profile, username: str, password: str) -> bytes:
     """Make the body of a login."""
     names = profile.members.login
     return dumps({names.username: username, names.password: password})
+
+
+def _object(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise SubmissionRefused(f"content: {value!r:.100} is not a group of members")
+    return value
 
 
 def _fragment(value: object) -> orjson.Fragment:

@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.core.message import ASSETS, Kind
+from gateway.core.further_kind import FurtherKind, KindName
+from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.wire_names import (
     Acknowledgement,
     Algorithm,
@@ -245,6 +246,7 @@ class Profile(Part):
     limits: Limits
     timings: Timings
     capabilities: Capabilities
+    kinds: dict[KindName, FurtherKind] = Field(default_factory=dict)
     atomic_batches: bool
     merges: tuple[Kind, ...] = ()  # kinds of which several messages may share a submission
     pipeline: Literal["after_submit", "after_verdict"]
@@ -279,6 +281,29 @@ class Profile(Part):
     def request_content_bytes(self) -> int:
         """How many bytes a submission may have before it is signed."""
         return self.signature.content_bytes(self.limits.request_bytes)
+
+    @model_validator(mode="after")
+    def _kinds_are_further(self) -> Profile:
+        if known := {ASSETS, UNIT} & self.kinds.keys():
+            raise ValueError(f"kinds: {', '.join(sorted(known))} is described by its own members")
+        return self
+
+    def action(self, kind: Kind) -> str:
+        """The word for what is to be done."""
+        further = self.kinds.get(kind)
+        return self.shape(kind).action if further is None else further.action
+
+    def endpoint(self, kind: Kind) -> tuple[str, str]:
+        """The method and path of a submission of this kind."""
+        further = self.kinds.get(kind)
+        if further is not None:
+            return further.method, further.path
+        return self.methods.submission(kind), self.paths.submission(kind)
+
+    def deduplicates(self, kind: Kind) -> bool:
+        """Whether sending the same submission id of this kind again cannot make a second effect."""
+        further = self.kinds.get(kind)
+        return self.capabilities.deduplicates_kind(kind) if further is None else further.deduplicated
 
     def shape(self, kind: Kind) -> Shape:
         """What one row of this kind looks like."""

@@ -97,7 +97,7 @@ def poll_pause(profile: Profile, polls: int) -> int:
 def has_way_out(profile: Profile, submission: Submission) -> bool:
     """Whether this profile offers any way to find out what became of a submission in doubt."""
     offered = profile.capabilities
-    return can_ask(profile, submission) or offered.echo_submission or offered.deduplicates_kind(submission.kind)
+    return can_ask(profile, submission) or offered.echo_submission or profile.deduplicates(submission.kind)
 
 
 def _doubted(
@@ -117,7 +117,7 @@ def _doubted(
     if overdue or now - since >= profile.timings.verdict_limit_us:
         return Step(event=Event.DOUBT_DEADLINE, note="the doubt could not be resolved before its deadline")
     unknown = finding is not None and finding.kind is FindingKind.UNKNOWN
-    deduplicated = profile.capabilities.deduplicates_kind(submission.kind)
+    deduplicated = profile.deduplicates(submission.kind)
     asked_in_vain = unknown or not can_ask(profile, submission)
     if deduplicated and asked_in_vain:
         return Step(resend=True, note="the SMP de-duplicates: the same id and bytes go again")

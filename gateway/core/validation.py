@@ -52,6 +52,8 @@ class _Notes:
 
 def check(kind: Kind, content: Mapping[str, object], profile: Profile) -> Checked:
     """Check a message's content in our own member names; never raises, whatever the content is."""
+    if (further := profile.kinds.get(kind)) is not None:
+        return Checked(problems=further.problems(content.get("content")))
     notes = _Notes()
     name = "assets" if kind == ASSETS else "unit"
     for other in content:

@@ -289,7 +289,7 @@ class Sender:
     def _call(self, account: Account, submission: Submission) -> tuple[SignedCall | None, str]:
         """The signed request, or why it could not be signed, which counts against the message."""
         profile, kind = account.profile, submission.kind
-        method, path = profile.methods.submission(kind), profile.paths.submission(kind)
+        method, path = profile.endpoint(kind)
         try:
             return account.sign(method, path, submission.attempt, submission.body, message_id=submission.id), ""
         except SigningFailed as error:

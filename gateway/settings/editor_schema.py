@@ -20,6 +20,7 @@ from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
 from gateway.settings import models
 from gateway.settings.binding import BoundMailbox
+from gateway.settings.further import FurtherMessage
 
 Schema = dict[str, Any]
 
@@ -83,7 +84,7 @@ def _site(adapters: Mapping[str, AdapterSpec], profile: Profile) -> Schema:
         "connections": [_joined(models.Connection, spec.connection_model, spec) for spec in _sorted(adapters)],
         "points": [_joined(models.Point, spec.point_model, spec) for spec in _sorted(adapters)],
         "mailboxes": [models.Mailbox.model_json_schema(), BoundMailbox.model_json_schema()],
-        "messages": [_message(profile, adapters)],
+        "messages": [_message(profile, adapters), *_further(profile)],
     }
     for name, parts in sections.items():
         for part in parts:
@@ -136,6 +137,15 @@ def _message(profile: Profile, adapters: Mapping[str, AdapterSpec]) -> Schema:
         schema["$defs"].update(each.get("$defs", {}))
         schema["$defs"]["When"]["properties"] |= each["properties"]
     return schema
+
+
+def _further(profile: Profile) -> list[Schema]:
+    """The messages of further kinds; what their content holds is the profile's own schema, but for its places."""
+    if not profile.kinds:
+        return []
+    schema = FurtherMessage.model_json_schema()
+    schema["properties"]["kind"] = {"enum": sorted(profile.kinds)}
+    return [schema]
 
 
 def _members(members: Mapping[str, FieldSpec], profile: Profile) -> Schema:

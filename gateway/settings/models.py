@@ -245,7 +245,7 @@ class Dedupe(Part):
 ANY_FAILURE = "any_failure"
 # The ends of a message that may set another one off.
 END_WORDS = ("completed", "partial", "failed", "rejected", "refused", "expired", ANY_FAILURE)
-_KINDS = (ASSETS, UNIT)
+KINDS = (ASSETS, UNIT)  # beside those that a wire profile declares
 
 
 class When(Part):
@@ -297,8 +297,8 @@ class When(Part):
 
 
 def _kind(value: object) -> Kind:
-    if value not in _KINDS:
-        raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, _KINDS)}")
+    if value not in KINDS:
+        raise ValueError(f"{shown(value)} is no kind of message{quantities.among(value, KINDS)}")
     return str(value)
 
 
@@ -334,7 +334,7 @@ class Message(Part):
     unbuilt: ClassVar[Mapping[str, str]] = {
         "dedupe": "dedupe belongs to the trigger: when: {message: CONNECTION, dedupe: {window: 10m}}",
     }
-    kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": [*_KINDS]})]
+    kind: Annotated[Kind, PlainValidator(_kind), WithJsonSchema({"enum": [*KINDS]})]
     when: When
     not_after: Duration | None = Field(default=None, description="How long after its acceptance it may still be sent")
     salvage: bool = Field(default=False, description="Send the good rows again where the SMP refused all for some")

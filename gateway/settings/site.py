@@ -36,10 +36,11 @@ from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
 from gateway.settings.binding import MARKS, read_bound
 from gateway.settings.document import Document, Path
+from gateway.settings.further import FurtherMessage, check_content
 from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
 from gateway.settings.site_parts import SiteParts
-from gateway.settings.template import bad_paths, check_template
+from gateway.settings.template import bad_paths, bad_picks, check_template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,13 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
 
 def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
     path: Path = ("messages", name)
+    kind, further = tree.get("kind"), profile.kinds if profile is not None else {}
+    if isinstance(kind, str) and profile is not None and kind in further:
+        _further_message(parts, name, tree, profile)
+        return
+    if isinstance(kind, str) and further and kind not in models.KINDS:
+        parts.blame((*path, "kind"), f"{shown(kind)} is no kind of message{among(kind, [*models.KINDS, *further])}")
+        return
     message = parts.take(models.Message, _without_own_members(parts, name, tree), path)
     if message is None:
         return
@@ -199,6 +207,26 @@ def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
     if profile is not None:
         for at, sentence in check_template(spec, content, profile):
             parts.blame((*path, *at), sentence)
+
+
+def _further_message(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile) -> None:
+    path: Path = ("messages", name)
+    message = parts.take(FurtherMessage, _without_own_members(parts, name, tree), path)
+    misread = list(bad_picks(message.content, sent=message.when.message is not None)) if message is not None else []
+    for at, sentence in misread:
+        parts.blame((*path, *at), sentence)
+    if message is None or misread:
+        return
+    spec = MessageSpec(
+        name=name,
+        kind=message.kind,
+        trigger=_trigger(message.when),
+        template=compile_template({"content": message.content}),
+        not_after_us=message.not_after,
+    )
+    parts.messages[name] = spec
+    for at, sentence in check_content(spec, profile):
+        parts.blame((*path, *at), sentence)
 
 
 def _trigger(when: models.When) -> Trigger:

@@ -41,7 +41,7 @@ def check_template(spec: MessageSpec, content: Mapping[str, object], profile: Pr
         row_path: Path = whole if problem.row is None else ("assets", problem.row)
         path = (*row_path, *path_of(problem.field or ""))
         known = any(path[: len(other)] == other for other in blamed)
-        if not known and not _depends(problem.row, problem.field or "", open_fields):
+        if not known and not depends(problem.row, problem.field or "", open_fields):
             advice = "; put it in quotes" if problem.code == "not_a_text" else ""
             yield path, f"{problem.message}{advice}"
 
@@ -59,6 +59,17 @@ def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Pa
                 yield (*path, word), "only a whole asset can be repeated: write for_each beside its members"
             else:
                 yield from _bad_pick(node, word, path)
+
+
+def bad_picks(content: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Path, str]]:
+    """As :func:`bad_paths`, of a content in which nothing is repeated."""
+    for path, word, node in _picks(content, ("content",)):
+        if not sent:
+            yield (*path, word), f"{word} picks from a message that the site sends: when: {{message: ...}}"
+        elif word == FOR_EACH:
+            yield (*path, word), "only a whole asset can be repeated"
+        else:
+            yield from _bad_pick(node, word, path)
 
 
 def _picks(tree: object, path: Path) -> Iterator[tuple[Path, str, Mapping[str, object]]]:
@@ -106,7 +117,7 @@ def path_of(field: str) -> Path:
     return tuple(int(index) if index else name for index, name in _STEP.findall(field))
 
 
-def _depends(row: int | None, field: str, open_fields: set[tuple[int | None, str]]) -> bool:
+def depends(row: int | None, field: str, open_fields: set[tuple[int | None, str]]) -> bool:
     """Whether a point's value may cure this problem: it stands at, in or around a place that a point fills."""
     return any(
         row in {None, open_row} and (open_field.startswith(field) or field.startswith(open_field))

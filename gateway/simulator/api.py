@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -98,7 +99,14 @@ class Api:
     def application(self) -> web.Application:
         """The endpoints at the profile's paths."""
         application = web.Application(client_max_size=self._wire.request_bytes)
-        handlers = {"authenticate": self._login, "assets": self._assets, "units": self._units, "status": self._status}
+        handlers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+            "authenticate": self._login,
+            "assets": self._assets,
+            "units": self._units,
+            "status": self._status,
+        }
+        for kind in self._wire.further:
+            handlers[kind] = partial(self._submit, item=self._wire.item(kind))
         for name, handler in handlers.items():
             signed = self._wire.answers_signed and name != "authenticate"
             route = self._answering(handler, signed=signed)

@@ -89,9 +89,9 @@ def opposite(transaction: Transaction, wire: Wire) -> Transaction:
     if transaction.status is Status.SUCCESS:
         flaw = register.error(Flaw(code="CONTRADICTION", message="the opposite of the truth"), wire)
         return replace(transaction, status=Status.FAILED, created=(), errors=(flaw,))
-    item = wire.asset if transaction.kind == wire.asset.kind else wire.unit
+    item = wire.item(transaction.kind)
     rows = shape.rows(shape.parse(transaction.body), item, wire)
-    created = tuple((str(row[item.ref]), f"SMP-X-{index:04d}") for index, row in enumerate(rows))
+    created = tuple((str(row.get(item.ref, transaction.id)), f"SMP-X-{index:04d}") for index, row in enumerate(rows))
     return replace(transaction, status=Status.SUCCESS, created=created, errors=())
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from gateway.simulator.record import Status, Transaction
 from gateway.simulator.wire import Wire
 
+_ACTIONS = {"assets": "CreateAsset", "units": "CreateUnit"}
+
 
 def report(transaction: Transaction, wire: Wire) -> dict[str, Any]:
     """What status answers and callbacks say of a transaction alike."""
@@ -24,7 +26,7 @@ def report(transaction: Transaction, wire: Wire) -> dict[str, Any]:
     smp_names = (wire.created["ref"], wire.created["smp_id"])
     told: dict[str, Any] = {
         names["transaction_id"]: transaction.id,
-        "action": "CreateAsset" if transaction.kind == wire.asset.kind else "CreateUnit",
+        "action": _ACTIONS.get(transaction.kind, transaction.kind),
         names["status"]: spelt[transaction.status],
         "completedAt": None if transaction.completed_at is None else instant(transaction.completed_at),
         names["notification"]: spelt[Status.SUCCESS] if transaction.status is Status.SUCCESS else None,

@@ -12,6 +12,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from gateway.simulator.wire import Item, Tree, Wire
 
 
@@ -43,7 +45,7 @@ def parse(body: bytes) -> Any:  # noqa: ANN401 -- JSON is anything until its sha
 def submission_flaws(document: object, item: Item, wire: Wire) -> list[Flaw]:
     """All that is wrong with the shape of a submission of this kind."""
     names = wire.submission
-    rows_name = names["assets"] if item is wire.asset else names["unit"]
+    rows_name = item.payload
     if not isinstance(document, dict):
         return [Flaw(code="MALFORMED", message="not a JSON object")]
     flaws = [
@@ -55,14 +57,16 @@ def submission_flaws(document: object, item: Item, wire: Wire) -> list[Flaw]:
         flaws.append(Flaw(field=names["message_id"], code="MISSING", message="must be a text of 1 to 100 characters"))
     if document.get(names["action"]) != item.action:
         flaws.append(Flaw(field=names["action"], code="UNKNOWN_ACTION", message=f"must be {item.action}"))
+    if item.schema is not None:
+        return flaws + list(_schema_flaws(document.get(rows_name), rows_name, item.schema))
     return flaws + _rows_flaws(document.get(rows_name), rows_name, item, wire)
 
 
 def rows(document: Mapping[str, Any], item: Item, wire: Wire) -> list[dict[str, Any]]:
     """The assets, or the unit, of a submission without flaws."""
     if item is wire.asset:
-        return list(document[wire.submission["assets"]])
-    return [document[wire.submission["unit"]]]
+        return list(document[item.payload])
+    return [document[item.payload]]
 
 
 def value_at(row: Mapping[str, Any], dotted: str) -> object:
@@ -91,6 +95,14 @@ def _row_flaws(index: int, row: object, item: Item, wire: Wire) -> Iterator[Flaw
         for choice in item.require_any:
             if all(value_at(row, name) in (None, []) for name in choice):
                 yield Flaw(row=index, ref=ref, field=choice[0], code="MISSING", message=f"one of {', '.join(choice)}")
+
+
+def _schema_flaws(content: object, name: str, schema: Tree) -> Iterator[Flaw]:
+    """What a further kind's JSON Schema says, judged with binary fractions, as most servers would."""
+    plain = json.loads(json.dumps(content, default=float))
+    for fault in Draft202012Validator(schema).iter_errors(plain):
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault.absolute_path)
+        yield Flaw(field=name + "".join(steps), code=str(fault.validator).upper(), message=fault.message)
 
 
 Found = Iterator[tuple[str, str, str]]  # field, code, message

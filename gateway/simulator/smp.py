@@ -265,7 +265,7 @@ class SimulatedSmp:
         transaction = self.ledger.transaction(transaction_id)
         if transaction is None:
             raise LookupError(transaction_id)
-        item = self.wire.asset if transaction.kind == self.wire.asset.kind else self.wire.unit
+        item = self.wire.item(transaction.kind)
         rows = shape.rows(shape.parse(transaction.body), item, self.wire)
         decision = register.decide(
             transaction,

@@ -32,6 +32,8 @@ class Item:
     ref: str
     require_any: tuple[tuple[str, ...], ...]
     members: Tree
+    payload: str
+    schema: Tree | None = None  # of a further kind, whose rows have no names
 
     def spell(self, dotted: str) -> str:
         """The wire's name of a member, from the profile's own; groups have dots between."""
@@ -62,6 +64,7 @@ class Wire:
     result_type: str
     asset: Item
     unit: Item
+    further: Mapping[str, Item]
     algorithms: tuple[str, ...]
     typ_request: str
     typ_callback: str
@@ -73,6 +76,11 @@ class Wire:
     deduplicates: Mapping[str, bool]
     echo_submission: bool
     status_by_submission: bool
+
+    def item(self, kind: str) -> Item:
+        """What a submission of this kind holds."""
+        known = {self.asset.kind: self.asset, self.unit.kind: self.unit}
+        return known.get(kind) or self.further[kind]
 
 
 def read(path: Path) -> Wire:
@@ -105,11 +113,11 @@ def seconds(text: str) -> float:
 
 def _wire(tree: Tree) -> Wire:
     members, limits, capabilities = tree["members"], tree["limits"], tree["capabilities"]
-    error = dict(members["error"])
+    error, further = dict(members["error"]), tree.get("kinds", {})
     first_row = int(error.pop("first_row", 0))
     return Wire(
-        paths=tree["paths"],
-        methods=tree["methods"],
+        paths={**tree["paths"], **{name: kind["path"] for name, kind in further.items()}},
+        methods={**tree["methods"], **{name: kind.get("method", "POST") for name, kind in further.items()}},
         headers=tree["headers"],
         media_types=tree["media_types"],
         form=FORMS[FORMS.index(tree["signature"]["form"])],
@@ -126,8 +134,9 @@ def _wire(tree: Tree) -> Wire:
         enums={name: tuple(words) for name, words in tree["enums"].items()},
         status_words={name: tuple(words) for name, words in tree["status_words"].items()},
         result_type=tree["result_types"][0],
-        asset=_item("assets", tree["asset"]),
-        unit=_item("units", tree["unit"]),
+        asset=_item("assets", tree["asset"], members["submission"]["assets"]),
+        unit=_item("units", tree["unit"], members["submission"]["unit"]),
+        further={name: _further(name, kind) for name, kind in further.items()},
         algorithms=tuple(tree["signature"]["algorithms"]),
         typ_request=tree["signature"]["typ_request"],
         typ_callback=tree["signature"]["typ_callback"],
@@ -136,13 +145,16 @@ def _wire(tree: Tree) -> Wire:
         request_bytes=limits["request_bytes"],
         assets_per_submission=limits["assets_per_submission"],
         aligned_per_unit=limits["aligned_assets_per_unit"],
-        deduplicates=capabilities["deduplicates"],
+        deduplicates={
+            **capabilities["deduplicates"],
+            **{name: kind["deduplicated"] for name, kind in further.items()},
+        },
         echo_submission=capabilities["echo_submission"],
         status_by_submission=capabilities["status_by_submission"],
     )
 
 
-def _item(kind: str, tree: Tree) -> Item:
+def _item(kind: str, tree: Tree, payload: str) -> Item:
     members = tree["members"]
     return Item(
         kind=kind,
@@ -150,6 +162,19 @@ def _item(kind: str, tree: Tree) -> Item:
         ref=_spell(members, tree["ref"]),
         require_any=tuple(tuple(_spell(members, name) for name in names) for names in tree["require_any"]),
         members=members,
+        payload=payload,
+    )
+
+
+def _further(name: str, tree: Tree) -> Item:
+    return Item(
+        kind=name,
+        action=tree["action"],
+        ref="",
+        require_any=(),
+        members={},
+        payload=tree["payload"],
+        schema=tree["schema"],
     )
 
 

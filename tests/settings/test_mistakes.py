@@ -37,6 +37,20 @@ def test_a_key_whose_algorithm_the_profile_does_not_take(folder: Folder) -> None
     assert [line.partition(":")[::2] for line in folder.told()] == [(files[0], "11" + said[2:]), (files[1], said)]
 
 
+def test_a_further_kind_is_known_by_its_profile(folder: Folder) -> None:
+    """Pins that a misspelt kind is told with those of the profile, and its content judged by the kind's schema."""
+    kind = "{outage: {path: /outages, action: Tell, payload: outage, deduplicated: true, schema: {required: [a]}}}"
+    folder.edit("profiles/smp-v1.yaml", "\natomic_batches", f"\nkinds: {kind}\natomic_batches")
+    assert folder.told() == []
+    further = "messages:\n  o: {kind: outrage, when: {mailbox: plc, kind: 9}, content: {b: 1}}"
+    folder.edit("sites/hams-bess.yaml", "messages:", further)
+    (told,) = folder.told()
+    assert told.endswith("messages.o.kind: 'outrage' is no kind of message; did you mean 'outage'?")
+    folder.edit("sites/hams-bess.yaml", "kind: outrage", "kind: outage")
+    (told,) = folder.told()
+    assert told.endswith("messages.o.content: 'a' is a required property")
+
+
 def test_all_mistakes_of_all_files_at_once(folder: Folder) -> None:
     """Pins that no file hides another's mistakes, and no part of a file another part's."""
     folder.edit("gateway.yaml", "rate_limit: 50/s", "rate_limit: fast")
