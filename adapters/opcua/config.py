@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from gateway.core.secret import SecretReference
+from gateway.core.secret import Reference, SecretReference
 
 POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
 MODES = ("Sign", "SignAndEncrypt")
@@ -220,6 +220,12 @@ class OpcuaConnection(BaseModel):
         if self.silence < 2 * self.publish:
             raise ValueError("silence must be at least twice publish, or every pause of the server is a lost link")
         return self
+
+    def application_files(self) -> tuple[Reference, Reference] | None:
+        """Where our certificate and its key are; `smp-gateway keys generate` makes them where they are missing."""
+        if self.certificate is None or self.key is None:
+            return None
+        return self.certificate, self.key
 
 
 class OpcuaPoint(BaseModel):

@@ -11,7 +11,7 @@ import asyncio
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -45,7 +45,10 @@ class Result:
 
 
 class OpcuaSite:
-    """An OPC UA server that is a site; ``async with`` starts it, and ``port`` 0 picks a free one."""
+    """An OPC UA server that is a site; ``async with`` starts it, and ``port`` 0 picks a free one.
+
+    ``prepare`` may change the server before it listens, such as give it a certificate and users.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class OpcuaSite:
         host: str = "127.0.0.1",
         port: int = 0,
         kinds: Mapping[str, Kind] | None = None,
+        prepare: Callable[[Server], Awaitable[None]] | None = None,
     ) -> None:
         (self.mailbox,) = connection.mailboxes.values()
         self.host = host
@@ -71,6 +75,7 @@ class OpcuaSite:
         self._raw: dict[str, bool | int | float | str] = {n: _EMPTY.get(k, 0) for n, k in self._kinds.items()}
         self._results: dict[int, Result] = {}
         self._changed = asyncio.Event()
+        self._prepare = prepare
         self._stack = AsyncExitStack()
         self.server: Server | None = None
 
@@ -95,6 +100,8 @@ class OpcuaSite:
             await variable.set_writable(self._specs[name].access.value == "write")
             self._nodes[name] = node
             on_change(server, node, self._follower(name))
+        if self._prepare is not None:
+            await self._prepare(server)
         self.port = await self._stack.enter_async_context(listening(server, self.host, self.port))
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Certificate authorities of our own, and a certificate from each, to practise with."""
+"""Certificates that we make ourselves: practice authorities with one certificate each, and who we are to plants."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFE = timedelta(days=365)
+APPLICATION_LIFE = 5 * LIFE  # a plant's people put it into their trust list by hand
 CLOCK_SLACK = timedelta(minutes=10)  # a peer's clock may be a little behind
 
 
@@ -48,6 +49,34 @@ def practice_certificates(
     )
 
 
+def application_certificate(uri: str, key: rsa.RSAPrivateKey, *, now: datetime) -> bytes:
+    """The self-signed certificate (DER) by which OPC UA servers know us; it speaks for ``uri`` (OPC 10000-6, 6.2.2)."""
+    name = _name("SMP gateway")
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=True,
+        key_encipherment=True,
+        data_encipherment=True,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    made = (
+        _certificate(name, name, key.public_key(), now, APPLICATION_LIFE)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.DER)
+
+
 def private_pem(key: PrivateKeyTypes) -> bytes:
     """A private key as unencrypted PKCS#8 PEM."""
     return key.private_bytes(
@@ -78,7 +107,11 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certifica
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+    now: datetime,
+    life: timedelta = LIFE,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -87,7 +120,7 @@ def _certificate(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SLACK)
-        .not_valid_after(now + LIFE)
+        .not_valid_after(now + life)
     )
 
 

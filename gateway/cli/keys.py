@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import jwt.algorithms
@@ -23,18 +23,27 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.cli.certificates import practice_certificates, private_pem
+from gateway.cli.certificates import application_certificate, practice_certificates, private_pem
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
+from gateway.core.secret import Reference
 from gateway.errors import SecretError
 from gateway.settings.configuration import Configuration, Participant
-from gateway.settings.secrets import SecretSource, read_secret, secret_path
+from gateway.settings.secrets import SecretSource, located, read_secret, secret_path
 
 app = typer.Typer(no_args_is_help=True)
 
 _RSA_BITS = 3072  # about the strength of the P-256 curve (NIST SP 800-57 part 1, table 2)
 
 
-def _new_rsa() -> PrivateKeyTypes:
+@runtime_checkable
+class ShowsCertificate(Protocol):
+    """A connection's model that may show a certificate of our own to the site's system."""
+
+    def application_files(self) -> tuple[Reference, Reference] | None:
+        """Where certificate and key are; None where the connection shows none."""
+
+
+def _new_rsa() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
 
 
@@ -63,7 +72,7 @@ def generate(
         bool, typer.Option("--force", help="Replace keys that exist. What they signed stays signed.")
     ] = False,
 ) -> None:
-    """Make the signing key of every participant, and pki/participants.jwks.json with the public halves.
+    """Make every participant's signing key, pki/participants.jwks.json with the public halves, and OPC UA certificates.
 
     Ends with 0 when every key is there, 1 when the configuration is wrong, 3 when a file cannot be read or written.
     """
@@ -103,6 +112,7 @@ def generate_keys(
     document = configuration.state / "pki" / "participants.jwks.json"
     write_file(document, _jwks(document, members), private=False)
     written.append(document)
+    written += _applications(configuration, force=force)
     return [*written, *_practice(configuration, force=force, environ=environ)] if practice else written
 
 
@@ -146,6 +156,30 @@ def _jwks(path: Path, members: list[dict[str, object]]) -> bytes:
     kids = {member["kid"] for member in members}
     kept = [key for key in before if isinstance(key, dict) and key.get("kid") not in kids]
     return json.dumps({"keys": [*kept, *members]}, indent=2).encode() + b"\n"
+
+
+def _applications(configuration: Configuration, *, force: bool) -> list[Path]:
+    """The certificate and key of every connection that shows one of its own; several may share a pair.
+
+    A key without its certificate, or the other way round, is not ours to complete: somebody else issues it.
+    """
+    written: list[Path] = []
+    for site in configuration.sites.values():
+        for link in site.connections.values():
+            settings = link.config.settings
+            wanted = settings.application_files() if isinstance(settings, ShowsCertificate) else None
+            if wanted is None:
+                continue
+            files = [Path(located(ref, configuration.state).name) for ref in wanted]
+            if any(ref.source != SecretSource.FILE for ref in wanted) or files[0] in written:
+                continue
+            if force or not any(file.exists() for file in files):
+                key, uri = _new_rsa(), f"urn:smp-gateway:{site.participant}"
+                now = datetime.fromtimestamp(time.time(), tz=UTC)
+                write_file(files[1], private_pem(key), private=True)
+                write_file(files[0], application_certificate(uri, key, now=now), private=False)
+                written += files
+    return written
 
 
 def _practice(configuration: Configuration, *, force: bool, environ: Mapping[str, str]) -> list[Path]:

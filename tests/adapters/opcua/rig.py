@@ -16,7 +16,7 @@ from gateway.core.mailbox import BOUND, MailboxSpec, Role
 from gateway.core.point import Access, PointSpec, Reading
 from gateway.core.secret import Reference
 from gateway.errors import SecretError
-from gateway.ports import Adapter, ConnectionConfig, MailboxStatus, Request, Resources, Session
+from gateway.ports import Adapter, Clock, ConnectionConfig, MailboxStatus, Request, Resources, Session
 from tests.adapters.fault_proxy import FaultProxy, fault_proxy
 from tests.adapters.modbus.rig import CountingClock, NoEntropy
 
@@ -59,11 +59,12 @@ class Rig:
     deadband: Mapping[str, Decimal] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)  # further points, by node
     mailboxes: Mapping[str, MailboxSpec] = field(default_factory=lambda: {"plc": MAILBOX})
+    clock: Clock = field(default_factory=CountingClock)
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def adapter(self) -> Adapter:
         resources = Resources(
-            clock=CountingClock(),
+            clock=self.clock,
             entropy=NoEntropy(),
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=self._secret,
