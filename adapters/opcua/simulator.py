@@ -8,12 +8,14 @@ and any other a String, unless ``kinds`` says otherwise.
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from asyncua import Server, ua
@@ -47,7 +49,8 @@ class Result:
 class OpcuaSite:
     """An OPC UA server that is a site; ``async with`` starts it, and ``port`` 0 picks a free one.
 
-    ``prepare`` may change the server before it listens, such as give it a certificate and users.
+    ``prepare`` may change the server before it listens, such as give it a certificate and users. With a ``memory`` file
+    the values survive the plant's own death.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class OpcuaSite:
         port: int = 0,
         kinds: Mapping[str, Kind] | None = None,
         prepare: Callable[[Server], Awaitable[None]] | None = None,
+        memory: Path | None = None,
     ) -> None:
         (self.mailbox,) = connection.mailboxes.values()
         self.host = host
@@ -73,6 +77,9 @@ class OpcuaSite:
             self._specs[name], self._addresses[name] = spec, place.node
             self._kinds[name] = (kinds or {}).get(name) or _kind(spec, self.mailbox)
         self._raw: dict[str, bool | int | float | str] = {n: _EMPTY.get(k, 0) for n, k in self._kinds.items()}
+        self._memory = memory
+        if memory is not None and memory.exists():
+            self._raw |= json.loads(memory.read_text("utf-8"))
         self._results: dict[int, Result] = {}
         self._changed = asyncio.Event()
         self._prepare = prepare
@@ -125,7 +132,7 @@ class OpcuaSite:
     async def set_raw(self, name: str, value: Raw, status: int = 0) -> None:
         """Change a node, or give it a bad status."""
         self._raw[name] = value
-        self._changed.set()
+        self._remember()
         if self.server is not None:
             data = ua.DataValue(self._variant(name), ua.StatusCode(ua.UInt32(status)))
             await self.server.write_attribute_value(self._nodes[name], data)
@@ -208,9 +215,17 @@ class OpcuaSite:
             if value is not None:
                 self._raw[name] = value
             self.log.append((name, value))
-            self._changed.set()
+            self._remember()
 
         return follow
+
+    def _remember(self) -> None:
+        """Wake whoever waits for a change, after it is in the file."""
+        if self._memory is not None:
+            fresh = self._memory.with_suffix(".new")
+            fresh.write_text(json.dumps(self._raw), "utf-8")
+            fresh.replace(self._memory)
+        self._changed.set()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

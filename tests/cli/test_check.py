@@ -27,8 +27,8 @@ def test_the_example_passes(tmp_path: Path) -> None:
     code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
     *warnings, summary = output.splitlines()
     assert code == 0
-    assert summary.endswith("2 participants, 3 sites, 4 messages; 0 errors, 8 warnings")
-    assert len(warnings) == 8
+    assert summary.endswith("2 participants, 4 sites, 5 messages; 0 errors, 11 warnings")
+    assert len(warnings) == 11
     for line in warnings:
         assert line.startswith("warning: ")
 
@@ -59,7 +59,7 @@ def test_json_is_one_document(folder: Folder) -> None:
     document = json.loads(output)
     assert code == 0
     assert document["ok"] is True
-    assert document["sites"] == ["hams-bess", "solent-bess", "trent-chp"]
+    assert document["sites"] == ["hams-bess", "solent-bess", "trent-chp", "wight-bess"]
     assert len(document["secrets"]) == 8
     folder.edit("sites/hams-bess.yaml", "technology: Battery", "technology: Batery")
     code, output = run(folder.path / "gateway.yaml", "--json")

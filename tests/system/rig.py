@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from adapters.modbus.simulator import ModbusSite, payload_of
+from adapters.opcua.simulator import OpcuaSite
 from gateway.app import Gateway, MessageStory, adapters, gateway, open_reader
 from gateway.cli.keys import generate_keys
 from gateway.core.message import Message
@@ -41,7 +42,8 @@ T = TypeVar("T")
 
 HANG_GUARD_S = 30.0  # no assertion: far beyond what any story takes, on a busy machine too
 EXAMPLE = Path(__file__).parents[2] / "config"
-SITES = ("hams-bess", "solent-bess", "trent-chp")
+SITES = ("hams-bess", "solent-bess", "trent-chp")  # the example's plants on Modbus
+OPCUA_SITES = ("wight-bess",)
 OWNERS = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}
 MPANS = {"hams-bess": "2000000000200", "solent-bess": "2000000000210", "trent-chp": "1100000000114"}
 _MUTUAL = {
@@ -85,6 +87,7 @@ class World:
     smps: Mapping[str, SimulatedSmp]
     fronts: Mapping[str, Front]
     plants: Mapping[str, ModbusSite]
+    scadas: Mapping[str, OpcuaSite]
     wire: Wire = SMP_V1
     log: io.StringIO = field(default_factory=io.StringIO)
 
@@ -130,6 +133,12 @@ class World:
             name: replace(smp, certificate=None, key=None) for name, smp in self.configuration.environments.items()
         }
         self.configuration = replace(self.configuration, environments=found)
+
+    def reload(self, **environ: str) -> None:
+        """Read the configuration again, with these variables changed."""
+        self.environ = {**self.environ, **environ}
+        path = self.folder / "gateway.yaml"
+        self.configuration = load(path, adapters=adapters(), state=self.state, environ=self.environ)
 
     def effects(self, environment: str = "test") -> list[str]:
         """Every asset that exists at the SMP, in the order of its creation."""
@@ -224,12 +233,14 @@ async def world(
     smp_up: bool = True,
     smp_clock: Callable[[], int] = now_us,
     units: bool = False,
+    opcua: bool = False,
 ) -> AsyncIterator[World]:
     """Start the SMP with its front, and the plants, all speaking ``wire``.
 
     ``timings`` replace the profile's; ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML;
     ``live`` moves participants. Without ``units`` no battery sets off the example's unit, so that a story of assets has
-    nothing else in it.
+    nothing else in it. With ``opcua`` the example's OPC UA site is
+    there too; others never are.
     """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)
@@ -239,6 +250,9 @@ async def world(
     path = config / "profiles" / wire.file.name
     path.write_text(profile(_timed(wire.file.read_text("utf-8"), timings or {})), "utf-8")
     for path in (config / "sites").glob("*.yaml"):
+        if path.stem not in (*SITES, *(OPCUA_SITES if opcua else ())):
+            path.unlink()
+            continue
         path.write_text(sites(path.read_text("utf-8")), "utf-8")
     _speak(wire, config, state)
     for participant in live:
@@ -274,8 +288,13 @@ async def world(
                 await fronts[name].open()
             stack.push_async_callback(fronts[name].close)
         plants = {site: await stack.enter_async_context(_plant(configuration, site, environ)) for site in SITES}
+        scadas = {}
+        for site in OPCUA_SITES if opcua else ():
+            (box,) = configuration.sites[site].mailboxes.values()
+            link = configuration.sites[site].connections[box.connection].config
+            scadas[site] = await stack.enter_async_context(OpcuaSite(link, port=_port(environ, site)))
         async with asyncio.timeout(2 * HANG_GUARD_S):
-            yield World(config, state, configuration, environ, smps, fronts, plants, wire)
+            yield World(config, state, configuration, environ, smps, fronts, plants, scadas, wire)
 
 
 def _speak(wire: Wire, config: Path, state: Path) -> None:
@@ -315,7 +334,8 @@ def _timed(text: str, timings: Mapping[str, str]) -> str:
 
 
 def _environ(environments: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
-    callbacks, health, *rest = free_ports(2 + len(environments) + len(SITES))
+    sites = (*SITES, *OPCUA_SITES)
+    callbacks, health, *rest = free_ports(2 + len(environments) + len(sites))
     fronts = dict(zip(environments, rest, strict=False))
     environ = {
         "CALLBACK_LISTEN": f"127.0.0.1:{callbacks}",
@@ -325,15 +345,19 @@ def _environ(environments: Sequence[str]) -> tuple[dict[str, str], dict[str, int
         "SMP_URL": f"https://127.0.0.1:{fronts['test']}",
         "LIVE_SMP_URL": f"https://127.0.0.1:{fronts.get('live', 1)}",
     }
-    for site, port in zip(SITES, rest[len(environments) :], strict=True):
+    for site, port in zip(sites, rest[len(environments) :], strict=True):
         name = site.upper().replace("-", "_")
-        environ |= {f"{name}_HOST": "127.0.0.1", f"{name}_PORT": str(port)}
+        environ |= {f"{name}_HOST": "127.0.0.1", f"{name}_PORT": str(port), f"{name}_SECURITY": "None"}
     return environ, fronts
 
 
 def _plant(configuration: Configuration, site: str, environ: Mapping[str, str]) -> ModbusSite:
     (box,) = configuration.sites[site].mailboxes.values()
-    return ModbusSite(box, port=int(environ[f"{site.upper().replace('-', '_')}_PORT"]))
+    return ModbusSite(box, port=_port(environ, site))
+
+
+def _port(environ: Mapping[str, str], site: str) -> int:
+    return int(environ[f"{site.upper().replace('-', '_')}_PORT"])
 
 
 def _write_passwords(configuration: Configuration) -> None:

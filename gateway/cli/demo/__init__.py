@@ -31,6 +31,7 @@ from gateway.telemetry import Telemetry
 
 _FRAME_S = 0.25
 _ONCE_LIMIT_S = 60.0  # a demo that takes longer has lost something
+_PROTOCOLS = {"modbus": "Modbus", "opcua": "OPC UA"}
 _PAUSE_S = (1.0, 4.0)  # between two requests of one plant, when the demo goes on
 
 
@@ -145,6 +146,16 @@ def _unfinished(depth: Depth) -> bool:
 
 
 def _heading(around: Surroundings, state: Path, *, kept: bool) -> str:
-    plants = ", ".join(f"{name} :{plant.port}" for name, plant in around.plants.items())
+    plants = "\n".join(f"{line:<16} {sites}" for line, sites in _plants(around).items())
     note = "" if kept else "   (removed at the end; --state DIR keeps it)"
-    return f"SMP (simulated)  {around.smp.base_url}\nplants (Modbus)  {plants}\njournal and log  {state}{note}\n"
+    return f"SMP (simulated)  {around.smp.base_url}\n{plants}\njournal and log  {state}{note}\n"
+
+
+def _plants(around: Surroundings) -> dict[str, str]:
+    """The plants of each protocol, with their ports."""
+    found: dict[str, list[str]] = {}
+    for name, plant in around.plants.items():
+        site = around.configuration.sites[name]
+        protocols = {site.connections[box.connection].protocol for box in site.mailboxes.values()}
+        found.setdefault(f"plants ({_PROTOCOLS[protocols.pop()]})", []).append(f"{name} :{plant.port}")
+    return {line: ", ".join(plants) for line, plants in found.items()}

@@ -6,14 +6,16 @@ The configuration is the example's own; only its `${NAME:-default}` places are f
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.modbus.simulator import ModbusSite
+from adapters.opcua.simulator import OpcuaSite
 from gateway.app import adapters
 from gateway.cli.keys import generate_keys
 from gateway.cli.practice import HOST, free_ports, write_passwords
+from gateway.cli.simulate.story import Plant
 from gateway.settings.configuration import Configuration, SiteConfig, load
 from gateway.simulator import SimulatedSmp
 
@@ -27,7 +29,7 @@ class Surroundings:
     configuration: Configuration
     environ: Mapping[str, str]
     smp: SimulatedSmp
-    plants: Mapping[str, ModbusSite]
+    plants: Mapping[str, Plant]
 
 
 @asynccontextmanager
@@ -70,12 +72,15 @@ def _environ(sites: list[str]) -> dict[str, str]:
     }
     for site, port in zip(sites, plants, strict=True):
         name = site.upper().replace("-", "_")
-        environ |= {f"{name}_HOST": HOST, f"{name}_PORT": str(port)}
+        environ |= {f"{name}_HOST": HOST, f"{name}_PORT": str(port), f"{name}_SECURITY": "None"}
     return environ
 
 
-def _plant(site: SiteConfig, state: Path, environ: Mapping[str, str]) -> ModbusSite:
-    """The PLC of one site, with a memory that outlives a demo on the same state folder."""
+def _plant(site: SiteConfig, state: Path, environ: Mapping[str, str]) -> AbstractAsyncContextManager[Plant]:
+    """The plant of one site; a PLC has a memory that outlives a demo on the same state folder."""
     (box,) = site.mailboxes.values()
+    link = site.connections[box.connection]
     port = int(environ[f"{site.site.upper().replace('-', '_')}_PORT"])
+    if link.protocol == "opcua":
+        return OpcuaSite(link.config, host=HOST, port=port, memory=state / f"plant-{site.site}.json")
     return ModbusSite(box, host=HOST, port=port, memory=state / f"plant-{site.site}.json")

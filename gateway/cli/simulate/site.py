@@ -13,12 +13,12 @@ from typing import Annotated
 
 import typer
 
-from adapters.modbus.simulator import ModbusSite, Result
+from adapters.modbus.simulator import ModbusSite
 from gateway.cli.configured import ConfigPath, StateFolder, load
 from gateway.cli.simulate import plan
 from gateway.cli.simulate.partner import address, told_to_end
 from gateway.cli.simulate.plan import Pause, Step
-from gateway.cli.simulate.story import EXPECTED, Act, Asked, Storyteller
+from gateway.cli.simulate.story import EXPECTED, Act, Asked, Plant, Result, Storyteller
 from gateway.core.mailbox import STATE_CODES
 from gateway.errors import ConfigError
 from gateway.settings.resolved import SiteConfig
@@ -70,10 +70,7 @@ class _Plant:
     """One PLC and its story: requests are raised as fast as they are acknowledged, results are read beside that."""
 
     def __init__(self, site: SiteConfig, host: str, port: int, memory: Path | None, tell: Callable[..., None]) -> None:
-        boxes = [box for box in site.mailboxes.values() if site.connections[box.connection].protocol == "modbus"]
-        if not boxes:
-            raise ValueError(f"{site.site} has no mailbox on Modbus")
-        self._plant = ModbusSite(boxes[0], host=host, port=port, memory=memory)
+        self._plant = _simulated(site, host, port, memory)
         self._teller = Storyteller(site, self._plant)
         self._site = site.site
         self._tell = tell
@@ -140,6 +137,19 @@ class _Plant:
 
     def _say(self, event: str, **fields: object) -> None:
         self._tell(event, site=self._site, **fields)
+
+
+def _simulated(site: SiteConfig, host: str, port: int, memory: Path | None) -> Plant:
+    """The plant behind the first mailbox of a site that can be simulated."""
+    for box in site.mailboxes.values():
+        link = site.connections[box.connection]
+        if link.protocol == "modbus":
+            return ModbusSite(box, host=host, port=port, memory=memory)
+        if link.protocol == "opcua":
+            from adapters.opcua.simulator import OpcuaSite  # noqa: PLC0415 - asyncua takes a second to import
+
+            return OpcuaSite(link.config, host=host, port=port, memory=memory)
+    raise ValueError(f"{site.site} has no mailbox on Modbus or OPC UA")
 
 
 def _json_line(event: str, **fields: object) -> None:

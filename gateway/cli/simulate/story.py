@@ -6,14 +6,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
 
-from adapters.modbus.simulator import ModbusSite, Result, payload_of
+from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.core.mailbox import Role, state_code
 from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot
 from gateway.core.point import PointSpec, Value
 from gateway.core.reference_data import GSP_GROUP_BY_DISTRIBUTOR, mpan_check_digit
 from gateway.core.transaction import State
 from gateway.settings.configuration import SiteConfig
+
+if TYPE_CHECKING:  # asyncua takes a second to import, which the PLC of a Modbus site need not cost
+    from adapters.modbus import simulator as modbus_simulator
+    from adapters.opcua import simulator as opcua_simulator
+    from adapters.opcua.simulator import OpcuaSite
+
+
+Plant: TypeAlias = "ModbusSite | OpcuaSite"
+Result: TypeAlias = "modbus_simulator.Result | opcua_simulator.Result"
 
 
 class Act(StrEnum):
@@ -52,6 +62,18 @@ class Told:
         return self.result.state == state_code(EXPECTED[self.act])
 
 
+async def ask(plant: Plant, site: SiteConfig, kind: int, values: Mapping[str, Value]) -> int:
+    """Raise a request with these values of points, laid out as the plant's protocol has it; returns its sequence.
+
+    Raises:
+        ValueError: a value that its registers or nodes cannot hold.
+    """
+    if not isinstance(plant, ModbusSite):
+        return await plant.request(kind, values)
+    connection = site.connections[plant.mailbox.connection].config
+    return await plant.request(kind, payload_of(connection, plant.mailbox, values))
+
+
 class Storyteller:
     """Raises the requests of one plant and waits for what it reads back.
 
@@ -59,7 +81,7 @@ class Storyteller:
         ValueError: the site has no message that a mailbox sets off.
     """
 
-    def __init__(self, site: SiteConfig, plant: ModbusSite) -> None:
+    def __init__(self, site: SiteConfig, plant: Plant) -> None:
         bound = [spec for spec in site.messages.values() if isinstance(spec.trigger, MailboxTrigger)]
         if not bound or not isinstance(bound[0].trigger, MailboxTrigger):
             raise ValueError(f"{site.site} has no message that a mailbox sets off")
@@ -101,8 +123,7 @@ class Storyteller:
         return await self._raise(None, made_up | dict(values))
 
     async def _raise(self, act: Act | None, values: Mapping[str, Value]) -> Asked:
-        connection = self._site.connections[self._box.connection].config
-        sequence = await self._plant.request(self._kind, payload_of(connection, self._box, values))
+        sequence = await ask(self._plant, self._site, self._kind, values)
         return Asked(site=self._site.site, act=act, sequence=sequence, name=self._name)
 
     def _fresh_name(self) -> str:
