@@ -17,7 +17,7 @@ help: ## list the commands
 demo: $(VENV)/.installed ## a simulated SMP, three simulated sites and the gateway in one terminal (ARGS=--once ends by itself)
 	@$(BIN)/smp-gateway demo $(ARGS)
 
-test: $(VENV)/.installed-dev $(VENV)/.peers ## every test, with the minutes per suite
+test: $(VENV)/.installed-dev $(VENV)/.peers $(VENV)/.peers-npm ## every test, with the minutes per suite
 	@$(BIN)/python tests/run.py $(ARGS)
 
 check: $(VENV)/.installed-dev ## style, types, architecture, generated files
@@ -61,3 +61,7 @@ packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing:$(WANTED)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(WANTED) >/dev/null; \
 	else echo "please install first: apt-get install$(WANTED)"; exit 1; fi
+
+$(VENV)/.peers-npm: tests/peers/package-lock.json | $(VENV)/bin/pip
+	@{ command -v npm >/dev/null && (cd tests/peers && npm ci --silent); } || [ -z "$$REQUIRE_PEERS" ] || { echo "npm, and Node.js 20 or newer, are needed for tests/peers"; exit 1; }
+	@touch $@

@@ -8,8 +8,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+HERE = Path(__file__).parent
+
+
+def _absent(reason: str) -> NoReturn:
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def node(peer: Callable[[str], str]) -> str:
+    """Node.js, with the packages of this folder."""
+    found = peer("node")
+    if not (HERE / "node_modules" / "node-opcua-server").is_dir():
+        _absent("node-opcua is not installed (cd tests/peers && npm ci)")
+    return found
 
 
 @pytest.fixture
@@ -21,8 +40,6 @@ def peer() -> Callable[[str], str]:
         if path is not None:
             return path
         reason = f"{name} is not installed (Debian, Ubuntu: apt-get install {name})"
-        if os.environ.get("REQUIRE_PEERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _absent(reason)
 
     return find
