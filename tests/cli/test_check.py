@@ -60,7 +60,7 @@ def test_json_is_one_document(folder: Folder) -> None:
     assert code == 0
     assert document["ok"] is True
     assert document["sites"] == ["hams-bess", "solent-bess", "trent-chp", "wight-bess"]
-    assert len(document["secrets"]) == 8
+    assert len(document["secrets"]) == 11
     folder.edit("sites/hams-bess.yaml", "technology: Battery", "technology: Batery")
     code, output = run(folder.path / "gateway.yaml", "--json")
     document = json.loads(output)
