@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
@@ -140,6 +140,19 @@ def parse_security(value: object) -> str:
     return value
 
 
+def parse_role(value: object) -> str:
+    """Read who calls whom.
+
+    Raises:
+        ValueError: anything but ``client``.
+    """
+    if value == "server":
+        raise ValueError("role: server is not built yet; available: client, which calls the site's server")
+    if value != "client":
+        raise ValueError(f"{value!r} is not a role; available: client")
+    return "client"
+
+
 Duration = Annotated[
     int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
@@ -166,7 +179,7 @@ class OpcuaConnection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Literal["client"] = "client"
+    role: Annotated[str, PlainValidator(parse_role), WithJsonSchema({"enum": ["client"]})] = "client"
     endpoint: Endpoint
     security: Annotated[Security, Field(description="None, or policy/mode such as Basic256Sha256/SignAndEncrypt")]
     plain: Annotated[str | None, Field(min_length=1, description="why security: None is good enough")] = None

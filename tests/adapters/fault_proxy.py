@@ -15,6 +15,7 @@ class FaultProxy:
         self._upstream = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answers_only = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -28,8 +29,9 @@ class FaultProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def freeze(self) -> None:
-        """Pass nothing on, and keep every connection open: a half-open link, a stopped process."""
+    def freeze(self, *, answers_only: bool = False) -> None:
+        """Pass nothing on, or no answers, and keep every connection open: a half-open link, a stopped process."""
+        self._answers_only = answers_only
         self._flowing.clear()
 
     def thaw(self) -> None:
@@ -39,6 +41,10 @@ class FaultProxy:
     def cut_after(self, count: int) -> None:
         """Pass so many more bytes towards the client, then reset the connection: in the middle of a frame."""
         self._budget = count
+
+    def passing(self, data: bytes) -> bytes:
+        """What becomes of bytes on their way towards the client; a liar overrides it."""
+        return data
 
     def reset(self) -> None:
         """Reset every connection."""
@@ -76,7 +82,9 @@ class FaultProxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, towards_client: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                await self._flowing.wait()
+                if towards_client or not self._answers_only:
+                    await self._flowing.wait()
+                data = self.passing(data) if towards_client else data
                 if towards_client and self._budget is not None:
                     data, self._budget = data[: self._budget], self._budget - len(data)
                 for start in range(0, len(data), self.slices or len(data) or 1):

@@ -73,7 +73,8 @@ def test_anything_else_is_no_node(node: object, words: str) -> None:
         ({"security": "None", "plain": "lab", "silence": "100ms"}, "at least twice publish"),
         ({"security": "None", "plain": "lab", "publish": 1}, "is not a duration"),
         ({"security": "None", "plain": "lab", "queue": 0}, "greater than or equal to 1"),
-        ({"security": "None", "plain": "lab", "role": "master"}, "client"),
+        ({"security": "None", "plain": "lab", "role": "master"}, "'master' is not a role; available: client"),
+        ({"security": "None", "plain": "lab", "role": "server"}, "role: server is not built yet"),
         ({"security": "None", "plain": "lab", "timout": "1s"}, "Extra inputs are not permitted"),
     ],
 )
