@@ -27,7 +27,7 @@ def test_the_example_passes(tmp_path: Path) -> None:
     code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
     *warnings, summary = output.splitlines()
     assert code == 0
-    assert summary.endswith("2 participants, 4 sites, 5 messages; 0 errors, 11 warnings")
+    assert summary.endswith("2 participants, 4 sites, 6 messages; 0 errors, 11 warnings")
     assert len(warnings) == 11
     for line in warnings:
         assert line.startswith("warning: ")
@@ -41,7 +41,7 @@ def test_mistakes_end_with_1(folder: Folder) -> None:
     first, second, summary = output.splitlines()
     assert code == 1
     assert first.endswith(": points.export_limit.address: 70000 is outside 0..65535")
-    assert second.endswith(": messages.chp.kind: kind: unit is not built yet; available: assets")
+    assert second.endswith(": messages.chp: assets belongs to kind: assets, and this is kind: unit")
     assert summary.endswith("2 errors, 0 warnings")
 
 

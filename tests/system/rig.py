@@ -239,8 +239,7 @@ async def world(
 
     ``timings`` replace the profile's; ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML;
     ``live`` moves participants. Without ``units`` no battery sets off the example's unit, so that a story of assets has
-    nothing else in it. With ``opcua`` the example's OPC UA site is
-    there too; others never are.
+    nothing else in it. With ``opcua`` the example's OPC UA site is there too; those of other protocols never are.
     """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)

@@ -33,7 +33,7 @@ async def _client_that_stopped_reading(server: Server, port: int) -> AsyncIterat
         client = Client(f"opc.tcp://127.0.0.1:{proxy.port}", timeout=30)
         await client.connect()
         proxy.freeze(answers_only=True)
-        await server.write_attribute_value(node.nodeid, ua.DataValue("x" * (MESSAGE_BYTES - 1000)))
+        await server.write_attribute_value(node.nodeid, ua.DataValue(ua.Variant("x" * (MESSAGE_BYTES - 1000))))
         asking = [asyncio.create_task(client.get_node(node.nodeid).read_value()) for _ in range(20)]
         await until(_something_waits(server))
         try:
