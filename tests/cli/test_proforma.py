@@ -141,6 +141,7 @@ def test_a_complete_proforma_says_what_the_configuration_says(complete: Folder) 
     assets, unit = made["messages"]
     assert (assets["limits"], unit["limits"]) == ({"assets": 1000}, {"units": 1, "aligned_assets": 1000})
     assert assets["made_by"] == ["hams-bess/battery", "solent-bess/battery", "solent-bess/extension"]
+    assert unit["made_by"] == ["hams-bess/hams-1"]
 
 
 def test_fingerprints_are_those_that_others_compute(complete: Folder) -> None:

@@ -248,7 +248,7 @@ def _kind(kind: Kind, configuration: Configuration, participant: Participant, pr
             for site in configuration.sites.values()
             if site.participant == participant.participant
             for message in site.messages.values()
-            if message.kind is kind
+            if message.kind == kind
         ),
     )
 
