@@ -12,7 +12,7 @@ from gateway.core.mailbox import BOUND, MailboxSpec, Role
 from gateway.core.mapping import MailboxTrigger
 from gateway.core.point import Access
 from gateway.settings.document import Path
-from gateway.settings.models import Part
+from gateway.settings.part import Part
 from gateway.settings.quantities import Name, PointName, among, shown
 from gateway.settings.site_parts import SiteParts
 

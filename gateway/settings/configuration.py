@@ -18,7 +18,7 @@ from gateway.core.profile import Profile
 from gateway.core.secret import Reference
 from gateway.errors import ConfigError, ConfigProblem, Place
 from gateway.ports import AdapterSpec
-from gateway.settings import models
+from gateway.settings import host
 from gateway.settings.alignment import check_alignments
 from gateway.settings.crosscheck import crosscheck
 from gateway.settings.document import Document, read
@@ -87,11 +87,11 @@ class _Loading:
     homes: dict[str, str] = field(default_factory=dict)  # participant -> environment, also of files with mistakes
     unread: bool = False  # whether a file could not be parsed at all
 
-    def gateway(self, path: Path) -> models.Gateway | None:
+    def gateway(self, path: Path) -> host.Gateway | None:
         self.root = self._document(path)
         if self.root is None:
             return None
-        gateway, problems = validate(models.Gateway, self.root.tree, self.root)
+        gateway, problems = validate(host.Gateway, self.root.tree, self.root)
         self.problems += problems
         self._profiles(self.root)
         if gateway is not None and _clash(gateway.callbacks.listen, gateway.health.listen):
@@ -99,11 +99,11 @@ class _Loading:
             self.problems.append(self.root.problem(("health", "listen"), said))
         return gateway
 
-    def participants(self) -> dict[str, tuple[Document, models.ParticipantFile]]:
-        found: dict[str, tuple[Document, models.ParticipantFile]] = {}
+    def participants(self) -> dict[str, tuple[Document, host.ParticipantFile]]:
+        found: dict[str, tuple[Document, host.ParticipantFile]] = {}
         names: dict[str, str] = {}
         for document in self._documents("participants"):
-            participant, problems = validate(models.ParticipantFile, document.tree, document)
+            participant, problems = validate(host.ParticipantFile, document.tree, document)
             self.problems += problems
             self._unique(document, "participant", names)
             environment = document.tree.get("environment")
@@ -132,8 +132,8 @@ class _Loading:
 
     def configuration(
         self,
-        gateway: models.Gateway,
-        participants: Mapping[str, tuple[Document, models.ParticipantFile]],
+        gateway: host.Gateway,
+        participants: Mapping[str, tuple[Document, host.ParticipantFile]],
         sites: Sequence[SiteParts],
         warnings: tuple[ConfigProblem, ...],
     ) -> Configuration:
@@ -158,7 +158,7 @@ class _Loading:
             warnings=warnings,
         )
 
-    def _smp(self, name: str, smp: models.Environment) -> SmpEnvironment:
+    def _smp(self, name: str, smp: host.Environment) -> SmpEnvironment:
         profile = self.profiles[name]
         if profile is None:  # its problems have ended the load before
             raise ConfigError(self.problems)
@@ -173,7 +173,7 @@ class _Loading:
             rate_limit_per_s=smp.rate_limit,
         )
 
-    def _participant(self, document: Document, entry: models.ParticipantFile) -> Participant:
+    def _participant(self, document: Document, entry: host.ParticipantFile) -> Participant:
         return Participant(
             file=Path(document.file),
             participant=entry.participant,
@@ -215,7 +215,7 @@ class _Loading:
             said = f"gateway.yaml has no environment {name} under smp{among(name, self.profiles)}"
             self.problems.append(document.problem(("environment",), said))
 
-    def _algorithm(self, document: Document, participant: models.ParticipantFile | None) -> None:
+    def _algorithm(self, document: Document, participant: host.ParticipantFile | None) -> None:
         profile = self.profiles.get(participant.environment) if participant is not None else None
         if participant is not None and profile is not None:
             algorithm, accepted = participant.signing.algorithm, profile.signature.algorithms
@@ -264,7 +264,7 @@ class _Loading:
         place = Place(file=str(path), line=1, column=1)
         self.problems.append(ConfigProblem(place=place, path="", message=message))
 
-    def _own_keys(self, entry: models.ParticipantFile) -> SecretRef | KeysAddress | None:
+    def _own_keys(self, entry: host.ParticipantFile) -> SecretRef | KeysAddress | None:
         where = entry.callback_keys
         return None if where is None else self._keys(f"participant-{entry.participant}", where)
 
@@ -284,7 +284,7 @@ def _listener(address: Address) -> Listener:
     return Listener(host=address.host, port=address.port)
 
 
-def _contacts(entries: Sequence[models.Contact]) -> tuple[Contact, ...]:
+def _contacts(entries: Sequence[host.Contact]) -> tuple[Contact, ...]:
     return tuple(Contact(role=who.role, name=who.name, email=who.email, phone=who.phone) for who in entries)
 
 

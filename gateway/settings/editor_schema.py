@@ -18,7 +18,7 @@ from gateway.core.alignment import ALIGNED_ASSETS
 from gateway.core.mapping import FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
-from gateway.settings import models
+from gateway.settings import host, models
 from gateway.settings.binding import BoundMailbox
 from gateway.settings.further import FurtherMessage
 
@@ -59,8 +59,8 @@ _LISTS = frozenset({FieldType.WORDS, FieldType.NAMES})
 def schemas(adapters: Mapping[str, AdapterSpec], profile: Profile) -> dict[str, Schema]:
     """A schema per kind of file, and the OpenAPI document of our callback listener; the members are this profile's."""
     return {
-        "gateway": _document(models.Gateway, "gateway.yaml"),
-        "participant": _document(models.ParticipantFile, "participants/*.yaml"),
+        "gateway": _document(host.Gateway, "gateway.yaml"),
+        "participant": _document(host.ParticipantFile, "participants/*.yaml"),
         "site": _site(adapters, profile),
         "profile": _document(Profile, "profiles/*.yaml"),
         "callbacks.openapi": openapi.callbacks(profile),

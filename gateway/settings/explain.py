@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigProblem
 from gateway.settings.document import Document, Path, dotted
-from gateway.settings.models import Part
+from gateway.settings.part import Part
 from gateway.settings.quantities import among, shown
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -15,6 +15,7 @@ from gateway.ports import AdapterSpec
 from gateway.settings import models
 from gateway.settings.document import Document, Path
 from gateway.settings.explain import Model, validate
+from gateway.settings.part import Part
 
 
 @dataclass(slots=True)
@@ -41,9 +42,7 @@ class SiteParts:
         members = self.document.tree.get(section)
         return frozenset(members) if isinstance(members, Mapping) else frozenset()
 
-    def take(
-        self, model: type[Model], tree: object, path: Path, *, beside: type[models.Part] | None = None
-    ) -> Model | None:
+    def take(self, model: type[Model], tree: object, path: Path, *, beside: type[Part] | None = None) -> Model | None:
         """Read one part; its faults are noted."""
         value, problems = validate(model, tree, self.document, path, beside=beside)
         self.problems += problems
