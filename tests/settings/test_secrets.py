@@ -52,7 +52,7 @@ def test_unreadable_lists_every_missing_secret_and_open_key(folder: Folder) -> N
     """Pins that check can say before the start what run would stumble over."""
     configuration = folder.load()
     missing = unreadable(configuration, environ={})
-    assert len(missing) == 8
+    assert len(missing) == 11
     for sentence in missing:
         assert "No such file or directory" in sentence
     key = Path(configuration.participants["exstor"].signing_key.name)
@@ -63,4 +63,4 @@ def test_unreadable_lists_every_missing_secret_and_open_key(folder: Folder) -> N
     assert said.startswith("participant exstor: signing key: file:")
     assert "can be read by others" in said
     key.chmod(0o600)
-    assert len(unreadable(configuration, environ={})) == 7
+    assert len(unreadable(configuration, environ={})) == 10
