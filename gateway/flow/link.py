@@ -9,6 +9,7 @@ from gateway.core.mailbox import Role
 from gateway.core.point import Reading
 from gateway.errors import LinkLost, PointRejected
 from gateway.flow.acceptance import Services
+from gateway.flow.cancellation import heed
 from gateway.flow.relay import Relayer
 from gateway.flow.trouble import Trouble
 from gateway.flow.uplink import Uplink
@@ -62,7 +63,9 @@ class Link:
             lost, steady_at = "", float("inf")
             try:
                 async with self._adapter.connect() as session:
+                    heed()
                     first = await session.read()  # a site that takes connections and never answers is not there
+                    heed()
                     steady_at, told = loop.time() + _STEADY_S, False
                     self._told_up()
                     await self._serve(session, first)
@@ -70,6 +73,7 @@ class Link:
                 lost = str(group.exceptions[0])
             finally:
                 self.up = False
+            heed()
             self.trouble.begins(f"not connected, {lost}", self._services.clock.now())
             if not told:
                 self._services.telemetry.emit(
@@ -112,7 +116,9 @@ class Link:
                             self._services.signals.sequels(self._site.site).set()
                         self._readings[item.point] = item
                         await self._uplink.reading(item, self._readings)
+            heed()
             news = await session.read()
+            heed()
 
     async def _beat(self, session: Session) -> None:
         """Count up each mailbox's heartbeat, so that the site's alarms can watch the gateway.
@@ -126,6 +132,7 @@ class Link:
             count = (count + 1) % 65536
             try:
                 await session.write([RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes])
+                heed()
             except PointRejected as rejected:
                 if not refused:
                     self._services.telemetry.emit("heartbeat_failed", **labels, reason=str(rejected))

@@ -19,6 +19,7 @@ from gateway.core.relay_values import point_writes, result_of
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.acceptance import Services
+from gateway.flow.cancellation import heed
 from gateway.ports import MailboxStatus, PointWrite, ResultWrite, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
 
@@ -52,6 +53,7 @@ class Relayer:
                 await wake.wait()
             else:
                 await self._deliver(session, *due)
+                heed()  # only now: what the site has read is told to the journal first
 
     async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
         relay, steps = await self._steps(relay, message)

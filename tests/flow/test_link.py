@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,6 +11,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
+
+import pytest
 
 from gateway.app import adapters
 from gateway.core.point import Reading
@@ -30,10 +33,19 @@ SHOWN = MailboxStatus(mailbox="plc", request_seq=5, acknowledged=5, result_seq=0
 
 @dataclass
 class Plant:
-    """An adapter whose sessions show one status and then stay silent; ``reads`` may raise instead."""
+    """An adapter whose sessions show one status and then stay silent; ``reads`` may raise instead.
+
+    A step that is named in ``swallows`` ends well when it is cancelled, as ``asyncio.wait_for`` may before Python 3.12.
+    """
 
     reads: Callable[[], Sequence[Reading | Request | MailboxStatus]] = lambda: [SHOWN]
     did: list[str] = field(default_factory=list)
+    swallows: str = ""
+
+    async def step(self, name: str) -> None:
+        if name == self.swallows:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
         return self._connect()
@@ -41,6 +53,7 @@ class Plant:
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Session]:
         self.did.append("connect")
+        await self.step("connect")
         yield PlantSession(self)
 
 
@@ -50,7 +63,8 @@ class PlantSession:
     told: bool = False
 
     async def read(self) -> Sequence[Reading | Request | MailboxStatus]:
-        if self.told:
+        await self.plant.step("later read" if self.told else "first read")
+        if self.told and self.plant.swallows != "later read":
             await asyncio.Event().wait()
         await asyncio.sleep(0.1)
         self.plant.did.append("read")
@@ -61,6 +75,7 @@ class PlantSession:
         raise AssertionError(f"{receipt} {outcome}")
 
     async def write(self, steps: Sequence[Write]) -> None:
+        await self.plant.step("write")
         self.plant.did.append("write" if steps else "nothing")
 
 
@@ -74,7 +89,8 @@ def watch(plant: Plant, folder: Path, seconds: float) -> list[str]:
         task = asyncio.create_task(link.run())
         await asyncio.sleep(seconds)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(3600):
+            await asyncio.gather(task, return_exceptions=True)
 
     run(story())
     return [json.loads(line)["event"] for line in log.getvalue().splitlines()]
@@ -116,3 +132,11 @@ def test_nothing_is_written_before_the_first_reading(tmp_path: Path) -> None:
     events = watch(plant, tmp_path, 10)
     assert plant.did[:3] == ["connect", "read", "write"]
     assert events.count("site_connected") == 1
+
+
+@pytest.mark.parametrize("step", ["connect", "first read", "later read", "write"])
+def test_a_library_that_swallows_the_cancellation_keeps_nobody(tmp_path: Path, step: str) -> None:
+    """The link is left while a step is under way that ends well all the same: it ends, and connects no more."""
+    plant = Plant(swallows=step)
+    watch(plant, tmp_path, 10)
+    assert plant.did.count("connect") == 1
