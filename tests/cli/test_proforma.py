@@ -140,7 +140,12 @@ def test_a_complete_proforma_says_what_the_configuration_says(complete: Folder) 
     assert signing["critical"] == ["iat", "jti", "aud"]
     assets, unit = made["messages"]
     assert (assets["limits"], unit["limits"]) == ({"assets": 1000}, {"units": 1, "aligned_assets": 1000})
-    assert assets["made_by"] == ["hams-bess/battery", "solent-bess/battery", "solent-bess/extension"]
+    assert assets["made_by"] == [
+        "hams-bess/battery",
+        "solent-bess/battery",
+        "solent-bess/extension",
+        "wight-bess/battery",
+    ]
     assert unit["made_by"] == ["hams-bess/hams-1"]
 
 
