@@ -39,6 +39,7 @@ from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
 from gateway.flow.registrar import Registrar
+from gateway.flow.requests import Requests
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.site import SiteRuntime
@@ -215,6 +216,7 @@ async def gateway(
             **operator.handlers(),
             **registrar.handlers(),
             **imports.handlers(),
+            **Requests({site.site.site: site for site in state.sites}).handlers(),
         }
         await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))

@@ -1,7 +1,8 @@
-"""`smp-gateway messages retry|refuse|resend|resolve`: what people decide about a parked or escalated message."""
+"""`smp-gateway messages request|retry|refuse|resend|resolve`: what people ask for and decide, by the control API."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +12,11 @@ import typer
 from pydantic import ValidationError
 
 from gateway.cli.configured import ConfigPath, StateFolder, load
-from gateway.cli.operations import AsJson, explain, print_json, with_gateway_or_journal
+from gateway.cli.operations import AsJson, explain, print_json, with_gateway, with_gateway_or_journal
 from gateway.core.acts import Act
-from gateway.core.control import ACT, Acted, ActOrder, CreatedAsset
+from gateway.core.control import ACT, REQUEST, Acted, ActOrder, CreatedAsset, RequestOrder
 from gateway.core.printable import printable
+from gateway.core.transaction import State
 
 MessageId = Annotated[str, typer.Argument(metavar="ID", help="The message's id, or its beginning.")]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit with your user's name.")]
@@ -29,6 +31,37 @@ class End(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+def request(
+    path: ConfigPath,
+    site: Annotated[str, typer.Argument(help="The site.")],
+    message: Annotated[str, typer.Argument(help="A message of it with `when: {request: true}`.")],
+    state: StateFolder = None,
+    *,
+    key: Annotated[
+        str | None, typer.Option(help="Name this request: the same key again is the same message. Default: a new one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running gateway for a message of a site, made from what was read of the site last.
+
+    Exit codes: 0 accepted, or made before under this key; 1 refused (the reasons are printed); 2 wrong usage, or there
+    is no such message; 3 the gateway does not answer.
+    """
+    configuration = load(path, state)
+    try:
+        order = RequestOrder(key=key or secrets.token_hex(16))
+    except ValidationError as error:
+        raise explain(error) from None
+    done = with_gateway(configuration, lambda control: control.ask(REQUEST, order, site=site, message=message))
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(f"{done.message} is {done.state}{', made before under this key' if done.existed else ''}")
+        for problem in done.problems:
+            typer.echo(f"  {printable(problem)}")
+    raise typer.Exit(1 if done.state is State.REFUSED else 0)
 
 
 def retry(

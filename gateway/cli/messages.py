@@ -27,7 +27,13 @@ _SHOWN_PORTIONS = 8  # of a submission, in the picture for people
 _AGAIN = " (sent again: refused for other rows' sake)"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _act in (message_acts.retry, message_acts.refuse, message_acts.resend, message_acts.resolve):
+for _act in (
+    message_acts.request,
+    message_acts.retry,
+    message_acts.refuse,
+    message_acts.resend,
+    message_acts.resolve,
+):
     app.command()(_act)
 
 

@@ -77,6 +77,7 @@ class Problem(Answer):
 STATUS_OF_CODE = {
     "not_json": 400,
     "not_found": 404,
+    "key_reused": 409,
     "no_such_operation": 404,
     "too_large": 413,
     "invalid": 422,
@@ -141,6 +142,26 @@ class Acted(Answer):
 
 # ``message`` is an id or the beginning of one.
 ACT = Operation(method="POST", path="/v1/messages/{message}/acts", order=ActOrder, answer=Acted)
+
+
+class RequestOrder(Order):
+    """Ask for a message of a site that is made on request; the same ``key`` again is the same message."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,100}$")]
+
+
+class Requested(Answer):
+    """The message that was made, or had been made under this key before (``existed``), and what is wrong with it."""
+
+    message: str
+    state: State
+    existed: bool = False
+    problems: tuple[str, ...] = ()
+
+
+REQUEST = Operation(
+    method="POST", path="/v1/sites/{site}/messages/{message}/requests", order=RequestOrder, answer=Requested
+)
 
 
 class ParticipantStanding(Answer):

@@ -63,7 +63,12 @@ class VerdictTrigger:
     on: frozenset[State]
 
 
-Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger | VerdictTrigger
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestTrigger:
+    """Somebody asks for the message by its name: an operator at the command line, or a program over the API."""
+
+
+Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger | VerdictTrigger | RequestTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

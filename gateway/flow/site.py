@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from gateway.core.mapping import RequestTrigger
 from gateway.core.point import Reading
 from gateway.core.profile import Profile
+from gateway.core.record import Appended
 from gateway.errors import JournalBroken
 from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
@@ -34,8 +36,8 @@ class SiteRuntime:
         self._services = services
         self._entropy = entropy
         self._faulted = False
-        readings: dict[str, Reading] = {}
-        uplink = Uplink(site, profile, services)
+        self._readings = readings = dict[str, Reading]()
+        self._uplink = uplink = Uplink(site, profile, services)
         self._sequels = Sequels(site, uplink, readings, services)
         self.links = tuple(
             Link(site, name, adapter, uplink=uplink, readings=readings, services=services, entropy=entropy)
@@ -49,6 +51,20 @@ class SiteRuntime:
         lines = [link.trouble.line(f"{name}, {link.connection}") for link in self.links if link.trouble.reason]
         lines += [f"{name}, {link.connection}: not connected yet" for link in self.links if link.starting]
         return (*lines, f"{name}: stopped by a fault") if self._faulted else tuple(lines)
+
+    async def request(self, message: str, key: str) -> Appended:
+        """Make a message that is made on request; the same key again is the same message.
+
+        Raises:
+            LookupError: the site has no such message, or it is not made on request; the error says what there is.
+            JournalFull: nothing was stored.
+        """
+        on_request = {n: spec for n, spec in self.site.messages.items() if isinstance(spec.trigger, RequestTrigger)}
+        if message not in on_request:
+            there = ", ".join(sorted(on_request)) or "none"
+            raise LookupError(f"site {self.site.site} has no message {message:.64} on request; there is: {there}")
+        _, appended = await self._uplink.requested(on_request[message], key, self._readings)
+        return appended
 
     async def run(self) -> None:
         """Run until cancelled; a fault of this site is told once, and it starts again after a pause.

@@ -14,7 +14,7 @@ from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec, poi
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot, fresh
 from gateway.core.profile import Profile
-from gateway.core.record import Sequel
+from gateway.core.record import Appended, Sequel
 from gateway.core.transaction import State
 from gateway.core.trigger import Baseline, Fire, intake_key, observe
 from gateway.errors import JournalFull
@@ -121,6 +121,28 @@ class Uplink:
             else (unconfigured(intake, sequel.kind), {})
         )
         self._acceptance.tell(*await self._acceptance.commit(made, content))
+
+    async def requested(self, spec: MessageSpec, key: str, snapshot: Snapshot) -> tuple[Draft, Appended]:
+        """Make a message that somebody asks for under this key, from what was read last.
+
+        Raises:
+            JournalFull: nothing was stored.
+        """
+        now = self._services.clock.now()
+        intake = Intake(
+            lane=self._acceptance.lane(spec.name),
+            key=key,
+            raw=key.encode(),
+            at=now,
+            revision=self._site.revision,
+            rules=self._acceptance.rules(spec.name),
+            followers=followers(self._site.messages, spec.name),
+            hops={Hop.SEEN: now, Hop.SNAPSHOT: now},
+        )
+        made, content = draft(intake, spec, fresh(snapshot, self._site.points, now), self._profile)
+        made, appended = await self._acceptance.commit(made, content)
+        self._acceptance.tell(made, appended)
+        return made, appended
 
     def lacks(self, sequel: Sequel, snapshot: Snapshot) -> bool:
         """Whether a message to be made needs a point that was not read since the start."""

@@ -98,8 +98,8 @@ class When(Part):
     """What makes the message: a request, a point that changes, a message of the site itself, or another one's end."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message, completed"
-        for trigger in ("edge", "every", "at", "request")
+        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message, request, completed"
+        for trigger in ("edge", "every", "at")
     }
     mailbox: Name | None = None
     kind: int | None = Field(default=None, ge=0, le=65535)
@@ -118,6 +118,9 @@ class When(Part):
     refused: Name | None = None
     expired: Name | None = None
     any_failure: Name | None = None
+    request: Literal[True] | None = Field(
+        default=None, description="An operator asks for it: smp-gateway messages request, or the control API"
+    )
 
     @property
     def parent(self) -> tuple[str, str] | None:
@@ -127,11 +130,17 @@ class When(Part):
 
     @model_validator(mode="after")
     def _one_trigger(self) -> Self:
-        triggers = [self.mailbox, self.changes, self.message, *(getattr(self, word) for word in END_WORDS)]
+        triggers = [
+            self.mailbox,
+            self.changes,
+            self.message,
+            self.request,
+            *(getattr(self, word) for word in END_WORDS),
+        ]
         if len(triggers) - triggers.count(None) != 1:
             raise ValueError(
-                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT}, {message: CONNECTION, ...} and "
-                f"{{completed: MESSAGE}}, or another end of a message: {', '.join(END_WORDS[1:])}"
+                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT}, {message: CONNECTION, ...}, "
+                f"{{request: true}} and {{completed: MESSAGE}}, or another end of a message: {', '.join(END_WORDS[1:])}"
             )
         if self.message is None and (self.dedupe is not None or self.progress is not None):
             raise ValueError("dedupe and progress belong to {message: CONNECTION, ...}")

@@ -23,6 +23,7 @@ from gateway.core.mapping import (
     MailboxTrigger,
     MessageSpec,
     MessageTrigger,
+    RequestTrigger,
     Trigger,
     VerdictTrigger,
     compile_name,
@@ -238,6 +239,8 @@ def _trigger(when: models.When) -> Trigger:
     if when.message is not None:
         window = None if when.dedupe is None else when.dedupe.window
         return MessageTrigger(connection=when.message, dedupe_us=window, progress=bool(when.progress))
+    if when.request is not None:
+        return RequestTrigger()
     return ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
 
 
