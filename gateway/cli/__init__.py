@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",
     "keys": "Make signing keys and practice certificates.",
+    "commission": "Try every message flow in order, against the simulated SMP.",
     "proforma": "Print a participant's technical pro-forma for NGESO, and what is missing in it.",
     "schema": "Print the JSON Schemas of the YAML files, for editors.",
 }

@@ -165,6 +165,7 @@ class _Loading:
         return SmpEnvironment(
             name=name,
             profile=profile,
+            profile_file=self.folder / smp.profile,
             base_url=smp.base_url,
             ca=self._optional(smp.ca),
             certificate=self._optional(smp.certificate),

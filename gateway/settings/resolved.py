@@ -44,6 +44,7 @@ class SmpEnvironment:
 
     name: str
     profile: Profile
+    profile_file: Path
     base_url: str
     ca: SecretRef | None
     certificate: SecretRef | None
