@@ -16,8 +16,8 @@ from pathlib import Path
 
 from gateway.simulator.ledger import Ledger
 from tests.bench.subject import ROOT, NotStarted, Subject
+from tests.ports import free_ports
 from tests.system import fleet
-from tests.system.rig import free_ports
 
 TARGET_S, TARGET_MB = 60.0, 300.0
 _HANG_S = 600.0

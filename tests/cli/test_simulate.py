@@ -14,8 +14,9 @@ from gateway.cli.simulate.story import Act, Storyteller
 from gateway.core.mailbox import Role
 from gateway.errors import ConfigError
 from gateway.settings.example import example_configuration
-from tests.crash.processes import Child, child, free_ports, python
+from tests.crash.processes import Child, child, python
 from tests.crash.world import REPOSITORY
+from tests.ports import free_ports
 from tests.settings.folder import Folder
 
 HAMS = ("simulate", "site", str(example_configuration() / "gateway.yaml"), "hams-bess")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 HANG_S = 60.0  # a guard against a hanging test, never a measure
@@ -18,15 +17,6 @@ def python(source: Path, *arguments: str) -> list[str]:
     """The command that runs `smp-gateway` from this source folder, with the packages of this interpreter."""
     program = f"import sys; sys.path.insert(0, {str(source)!r}); from gateway.__main__ import main; main()"
     return [sys.executable, "-c", program, *arguments]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; taken together, so that they differ."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Child:

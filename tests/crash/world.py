@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.transaction import State
-from tests.crash.processes import Child, child, free_ports, python
+from tests.crash.processes import Child, child, python
 from tests.crash.records import PlantRecord, read_plant
+from tests.ports import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SITES: Mapping[str, str] = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from adapters.opcua.translation import Kind
 from gateway.core.binding import HOST_ROLES, SITE_ROLES
 from tests.adapters.opcua.rig import KINDS, WRITABLE
-from tests.system.rig import free_ports
+from tests.ports import free_ports
 
 SCRIPT = Path(__file__).with_name("opcua_server.js")
 _EMPTY: Mapping[Kind, object] = {Kind.BOOLEAN: False, Kind.STRING: ""}

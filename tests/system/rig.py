@@ -8,10 +8,9 @@ import json
 import re
 import secrets
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +34,7 @@ from gateway.simulator import Redelivery, SimulatedSmp
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.smp import now_us
 from gateway.telemetry import Telemetry
+from tests.ports import free_ports
 from tests.system.front import Front
 from tests.system.wire import SMP_V1, Wire, private_key
 
@@ -373,20 +373,3 @@ def _live_home(state: Path) -> Path:
     shutil.copytree(state / "secrets", home / "secrets")
     shutil.copy(state / "pki" / "participants.jwks.json", home / "pki")
     return home
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, below those that outgoing connections are given, so that none is taken."""
-    with ExitStack() as stack:
-        return [_free_port(stack) for _ in range(count)]
-
-
-def _free_port(stack: ExitStack) -> int:
-    while True:
-        port = 18_000 + secrets.randbelow(14_000)
-        candidate = stack.enter_context(socket.socket())
-        try:
-            candidate.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return port

@@ -139,10 +139,10 @@ def test_what_is_no_number_is_a_fault(number: float) -> None:
 
 
 def test_a_float_beyond_all_digits_is_a_fault() -> None:
-    """1e30 at a scale of 0.1 would need more digits than are kept: out of range, not an exception."""
+    """1e30 at a scale of 0.1 would need more digits than are kept: too large, not an exception."""
     registers = list(struct.unpack(">2H", struct.pack(">f", 1e30)))
     reading = read_point(point(PointType.FLOAT32, scale="0.1"), registers, 1)
-    assert (reading.quality, reading.fault) == (Quality.BAD, "out_of_range")
+    assert (reading.quality, reading.fault) == (Quality.BAD, "too_large")
 
 
 def test_text_that_is_none_is_a_fault() -> None:

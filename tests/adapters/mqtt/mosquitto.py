@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_ports
 
 
 def program() -> str:
@@ -85,19 +86,12 @@ class Mosquitto:
         self._process.send_signal(number)
 
 
-def free_port() -> int:
-    with socket.socket() as candidate:
-        candidate.bind(("127.0.0.1", 0))
-        port: int = candidate.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def mosquitto(*settings: str, port: int = 0) -> AsyncIterator[Mosquitto]:
     """A broker that runs; ``settings`` are lines of its configuration, by default one that lets everybody in."""
     program()
     with tempfile.TemporaryDirectory(prefix="mosquitto-") as folder:
-        broker = Mosquitto(Path(folder), port or free_port(), settings)
+        broker = Mosquitto(Path(folder), port or free_ports(1)[0], settings)
         await broker.start()
         try:
             yield broker
