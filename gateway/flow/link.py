@@ -91,14 +91,18 @@ class Link:
         self._services.telemetry.emit("site_connected", site=self._site.site, connection=self.connection)
 
     async def _serve(self, session: Session, first: Sequence[News]) -> None:
-        """Read, relay and beat; nothing is written before the first reading."""
+        """Read, relay and beat; nothing is written before the first reading.
+
+        Reading is the group's body: a group that its children end while its body is over leaves its task marked as
+        cancelled (Python 3.11), and whoever heeds that would never connect again.
+        """
         relayer = Relayer(self._site, self.connection, self._services)
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(session, relayer, first), name=f"read {name}")
             group.create_task(relayer.run(session), name=f"relay {name}")
             if self._boxes:
                 group.create_task(self._beat(session), name=f"heartbeat {name}")
+            await self._read(session, relayer, first)
 
     async def _read(self, session: Session, relayer: Relayer, news: Sequence[News]) -> None:
         while True:

@@ -41,8 +41,12 @@ class Plant:
     reads: Callable[[], Sequence[Reading | Request | MailboxStatus]] = lambda: [SHOWN]
     did: list[str] = field(default_factory=list)
     swallows: str = ""
+    loses: str = ""  # the step at which the link is lost
 
     async def step(self, name: str) -> None:
+        if name == self.loses:
+            await asyncio.sleep(0.1)
+            _gone()
         if name == self.swallows:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
@@ -140,3 +144,12 @@ def test_a_library_that_swallows_the_cancellation_keeps_nobody(tmp_path: Path, s
     plant = Plant(swallows=step)
     watch(plant, tmp_path, 10)
     assert plant.did.count("connect") == 1
+
+
+@pytest.mark.parametrize("when", ["later read", "write"])
+def test_a_link_that_is_lost_after_it_served_comes_again(tmp_path: Path, when: str) -> None:
+    """Whichever task of a session meets the loss, the link connects again, and again after that."""
+    plant = Plant(loses=when)
+    events = watch(plant, tmp_path, 30)
+    assert plant.did.count("connect") >= 3
+    assert "site_connected" in events
