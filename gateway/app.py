@@ -17,6 +17,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 from gateway.core.control import STATUS, GatewayStatus
+from gateway.core.relay import CallbackRule
 from gateway.core.secret import Reference
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.clock import SystemClock, SystemEntropy
@@ -180,7 +181,14 @@ async def gateway(
             entropy=parts.entropy,
             telemetry=telemetry,
         )
-        receiver = Receiver(journal, accounts, signals=signals, clock=parts.clock, telemetry=telemetry)
+        receiver = Receiver(
+            journal,
+            accounts,
+            signals=signals,
+            clock=parts.clock,
+            telemetry=telemetry,
+            others=parts.callback_rules(),
+        )
         reconciler = Reconciler(
             journal,
             accounts,
@@ -343,6 +351,13 @@ class _Parts:
             shown, secret = (secret_path(located(each, state), environ=self.environ) for each in (certificate, key))
             own = (shown, secret)
         return client_context(self.secret(located(ca, state)) if ca is not None else None, own)
+
+    def callback_rules(self) -> dict[str, list[tuple[str, CallbackRule]]]:
+        """What each participant's sites want to know of callbacks that are no verdicts."""
+        wanted: dict[str, list[tuple[str, CallbackRule]]] = {}
+        for site in self.configuration.sites.values():
+            wanted.setdefault(site.participant, []).extend((site.site, rule) for rule in site.callback_rules)
+        return wanted
 
     def sites(self, services: Services) -> list[SiteRuntime]:
         """One runtime per site, each connection with the adapter of its protocol."""

@@ -101,7 +101,8 @@ ORDER BY number DESC LIMIT :limit
 SELECT state, COUNT(*) FROM message GROUP BY state
 
 -- :name count_relays
-SELECT COUNT(*) FROM relay WHERE state = 'pending'
+SELECT (SELECT COUNT(*) FROM relay WHERE state = 'pending')
+    + (SELECT COUNT(*) FROM callback_relay WHERE state = 'pending')
 
 -- :name hops
 SELECT hop, at FROM hop WHERE message_id = :message_id
@@ -341,6 +342,18 @@ RETURNING message_id
 -- :name relays_of_message
 SELECT id, connection, event, result_seq, state, problem, created_at, finished_at FROM relay
 WHERE message_id = :message_id ORDER BY id
+
+-- :name insert_callback_relay
+INSERT INTO callback_relay (environment, issuer, jti, site, connection, writes, state, created_at)
+VALUES (:environment, :issuer, :jti, :site, :connection, :writes, 'pending', :now)
+
+-- :name next_callback_relay
+SELECT id, writes FROM callback_relay
+WHERE site = :site AND connection = :connection AND state = 'pending'
+ORDER BY id LIMIT 1
+
+-- :name finish_callback_relay
+UPDATE callback_relay SET state = :state, problem = :problem, finished_at = :now WHERE id = :id AND state = 'pending'
 
 -- :name mailbox_position
 SELECT generation, sequence, crc, result_seq FROM mailbox WHERE site = :site AND mailbox = :mailbox

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -215,6 +215,17 @@ def load_followers(text: str | None) -> tuple[Follower, ...]:
 def dump_rule(rule: RelayRule) -> str:
     """One rule, for its relay row."""
     return _text(rule_to_json(rule))
+
+
+def dump_writes(writes: Mapping[str, object]) -> str:
+    """What the points of a callback's relay get."""
+    return _text(dict(writes))
+
+
+def load_writes(text: str) -> dict[str, object]:
+    """Read what :func:`dump_writes` wrote."""
+    writes: dict[str, object] = orjson.loads(text)
+    return writes
 
 
 def dump_hops(hops: Hops) -> str:

@@ -45,7 +45,7 @@ from gateway.core.record import (
     Settlement,
     Waiting,
 )
-from gateway.core.relay import Relay
+from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal import acts, adopting, intake, listing, moving, relaying, rows, sending, verdicts
@@ -312,9 +312,21 @@ class SqliteJournal:
         return await self._commit(lambda commit: sending.expire(commit, now))
 
     # ------------------------------------------------------------ verdicts and relays
-    async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
+    async def receive(
+        self, evidence: Evidence, callback: Callback | None, fault: str | None, relays: Sequence[CallbackRelay] = ()
+    ) -> Received:
         """See `ports.Journal`; a full disk is JournalFull here too."""
-        return await self._commit(lambda commit: verdicts.receive(commit, evidence, callback, fault), intake=True)
+        return await self._commit(
+            lambda commit: verdicts.receive(commit, evidence, callback, fault, relays), intake=True
+        )
+
+    async def next_callback_relay(self, site: str, connection: str) -> CallbackRelay | None:
+        """See `ports.Journal`."""
+        return self._lookup(lambda reading: relaying.next_callback_relay(reading, site, connection))
+
+    async def callback_relayed(self, relay_id: int, problem: str | None = None) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: relaying.callback_relayed(commit, relay_id, problem))
 
     async def sequels(self, site: str) -> Sequence[Sequel]:
         """See `ports.Journal`."""
