@@ -11,6 +11,7 @@ import orjson
 
 from gateway.core.division import Fate, Part
 from gateway.core.message import (
+    Alignment,
     Attempt,
     Created,
     Follower,
@@ -20,6 +21,7 @@ from gateway.core.message import (
     MailboxPosition,
     Message,
     Problem,
+    Ref,
     Submission,
 )
 from gateway.core.record import Asset, Origin
@@ -209,6 +211,26 @@ def load_followers(text: str | None) -> tuple[Follower, ...]:
     entries = () if text is None else orjson.loads(text)
     return tuple(
         Follower(message=message, kind=kind, on=frozenset(map(State, words))) for message, kind, words in entries
+    )
+
+
+def dump_alignment(alignment: Alignment) -> str:
+    """As ``[[[asset, lane, message id], ...], GSP group, limit, wait until]``."""
+    refs = [[ref.asset, None if ref.lane is None else str(ref.lane), ref.message_id] for ref in alignment.refs]
+    return _text([refs, alignment.gsp_group, alignment.limit, alignment.wait_until])
+
+
+def load_alignment(text: str) -> Alignment:
+    """Read what :func:`dump_alignment` wrote."""
+    refs, gsp_group, limit, wait_until = orjson.loads(text)
+    return Alignment(
+        refs=tuple(
+            Ref(asset=asset, lane=None if lane is None else Lane.parse(lane), message_id=message_id)
+            for asset, lane, message_id in refs
+        ),
+        gsp_group=gsp_group,
+        limit=limit,
+        wait_until=wait_until,
     )
 
 
