@@ -40,12 +40,13 @@ from gateway.core.record import (
     Evidence,
     MessageFilter,
     Outgoing,
+    Owed,
     Received,
     Sequel,
     Settlement,
     Waiting,
 )
-from gateway.core.relay import CallbackRelay, Relay
+from gateway.core.relay import Relay
 from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -402,12 +403,8 @@ class Journal(Protocol):
     async def expire(self, now: int) -> Sequence[Changed]:
         """End as EXPIRED what has waited for too long: messages past their not-after, units without their assets."""
 
-    async def receive(
-        self, evidence: Evidence, callback: Callback | None, fault: str | None, relays: Sequence[CallbackRelay] = ()
-    ) -> Received:
+    async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
         """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.
-
-        ``relays`` are due when it is new and no verdict.
 
         Raises:
             JournalFull: nothing was stored.
@@ -428,6 +425,9 @@ class Journal(Protocol):
     async def sequels(self, site: str) -> Sequence[Sequel]:
         """The messages of a site that the end of another one sets off and that are not made yet, oldest first."""
 
+    async def owed(self, site: str) -> Owed:
+        """What is not over yet for a site; messages that are still to be made after others count as open."""
+
     async def adopt(
         self, environment: str, participant: str, adoptions: Sequence[Adoption], *, actor: str, detail: str
     ) -> Adopted:
@@ -441,12 +441,6 @@ class Journal(Protocol):
 
     async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
         """Mark a relay as read back at the site, or, with a problem, as refused by the site for good."""
-
-    async def next_callback_relay(self, site: str, connection: str) -> CallbackRelay | None:
-        """The oldest callback of another type that is to be written to this connection, or None."""
-
-    async def callback_relayed(self, relay_id: int, problem: str | None = None) -> None:
-        """Mark it as read back at the site, or, with a problem, as refused by the site for good."""
 
     def note(self, message_id: str, hop: Hop, at: int) -> None:
         """Remember a hop with the next commit, whatever that is; lost if the process dies before."""

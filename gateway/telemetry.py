@@ -48,11 +48,14 @@ EVENTS: Mapping[str, EventSpec] = {
     "gateway_started": EventSpec("info"),
     "gateway_stopped": EventSpec("info"),
     "clock_behind": EventSpec("error"),
+    "configuration_reloaded": EventSpec("info"),
+    "configuration_refused": EventSpec("error"),
     # sites
     "site_connected": EventSpec("info", ("site", "connection")),
     "site_lost": EventSpec("warning", ("site", "connection")),
     "site_faulted": EventSpec("error", ("site",)),
     "site_recovered": EventSpec("info", ("site",)),
+    "site_retired": EventSpec("info", ("site",)),
     "point_read_failed": EventSpec("warning", ("site", "connection")),
     "point_read_recovered": EventSpec("info", ("site", "connection")),
     "point_values_lost": EventSpec("warning", ("site", "connection")),
@@ -139,6 +142,10 @@ class Telemetry:
             ("environment",),
             registry=self.registry,
         )
+        self._configuration = Gauge(
+            f"{PREFIX}_configuration_current", "1 while what runs is what the files say", registry=self.registry
+        )
+        self._configuration.set(1)
         self._relays = Gauge(
             f"{PREFIX}_relays_pending", "Relays not yet read back at their site", registry=self.registry
         )
@@ -184,6 +191,10 @@ class Telemetry:
     def available(self, environment: str, *, available: bool) -> None:
         """Set the gauge of one environment of the SMP."""
         self._available.labels(environment).set(int(available))
+
+    def configuration(self, *, current: bool) -> None:
+        """Set the gauge that says whether what runs is what the files say."""
+        self._configuration.set(int(current))
 
     def certificates(self, ends: Mapping[str, int]) -> None:
         """Set when certificates end (µs UTC), by their member in the YAML."""

@@ -252,6 +252,14 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """What is not over yet for a site: its open messages, and the connections that verdicts have to go to."""
+
+    messages: int
+    connections: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sequel:
     """A message that is to be made because ``parent`` ended: its name at the parent's site, and its kind then."""
 

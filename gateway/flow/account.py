@@ -78,6 +78,7 @@ class Account:
         self.profile = identity.profile
         self.transport = transport
         self.signer = signer
+        self._signers = {signer.key_id: signer}  # an attempt is signed with the key that its commit named
         self.callback_keys = callback_keys
         self.gate = gate
         self.held: str | None = None
@@ -158,15 +159,16 @@ class Account:
     def sign(self, method: str, path: str, attempt: Attempt, body: bytes, *, message_id: str) -> SignedCall:
         """Sign a request to this path of the SMP, in the form of the wire profile."""
         url = self.identity.base_url.rstrip("/") + path
+        signer = self._signers[attempt.key_id]
         header = jws.protected_header(
-            algorithm=self.signer.algorithm,
-            key_id=self.signer.key_id,
+            algorithm=signer.algorithm,
+            key_id=signer.key_id,
             typ=self.profile.signature.typ_request,
             iat=attempt.iat,
             jti=attempt.jti,
             aud=url,
         )
-        token = jws.sign_detached(self.signer, header, body)
+        token = jws.sign_detached(signer, header, body)
         sent = envelope.enclose(self.profile.signature.form, token, body)
         return SignedCall(
             method=method,
@@ -211,6 +213,15 @@ class Account:
             self.hold("a fresh token was answered 401")
         elif self._ticket is not None and self._ticket.login == ticket.login:
             self._drop_token()
+
+    def rekey(self, identity: Identity, signer: Signer) -> None:
+        """Log in and sign as the configuration says now; what is SENDING keeps the key that its commit named."""
+        login = (identity.username, identity.password) != (self.identity.username, self.identity.password)
+        self.identity = identity
+        self.signer = self._signers[signer.key_id] = signer
+        if login:
+            self._drop_token()
+            self.release()
 
     def hold(self, reason: str) -> None:
         """Stop sending for this participant until a login succeeds after a pause; lanes refused together count once."""

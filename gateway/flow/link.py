@@ -40,6 +40,7 @@ class Link:
         self.up = False
         self.trouble = Trouble()
         self._site = site
+        self._relayer: Relayer | None = None  # of the session that is up
         self._adapter = adapter
         self._uplink = uplink
         self._readings = readings  # of the whole site, shared by its links
@@ -53,6 +54,12 @@ class Link:
     def starting(self) -> bool:
         """Whether nothing is known of the site yet."""
         return not self.up and not self.trouble.reason
+
+    def reconfigure(self, site: SiteConfig, uplink: Uplink) -> None:
+        """Go on with what the site says now; of this connection it must say the same as before."""
+        self._site, self._uplink = site, uplink
+        if self._relayer is not None:
+            self._relayer.site = site
 
     async def run(self) -> None:
         """Keep the connection until cancelled."""
@@ -96,7 +103,7 @@ class Link:
         Reading is the group's body: a group that its children end while its body is over leaves its task marked as
         cancelled (Python 3.11), and whoever heeds that would never connect again.
         """
-        relayer = Relayer(self._site, self.connection, self._services)
+        self._relayer = relayer = Relayer(self._site, self.connection, self._services)
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
             group.create_task(relayer.run(session), name=f"relay {name}")

@@ -56,17 +56,15 @@ class Reconciler:
         self._entropy = entropy
         self._telemetry = telemetry
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def attend(self, account: Account) -> None:
+        """See to one participant's submissions until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._expire(), name="not-after")
-            for account in self._accounts.values():
-                for state in (State.IN_DOUBT, State.AWAITING):
-                    name = f"{state} of {account.identity.participant}"
-                    group.create_task(self._watch(account, state), name=name)
+            for state in (State.IN_DOUBT, State.AWAITING):
+                name = f"{state} of {account.identity.participant}"
+                group.create_task(self._watch(account, state), name=name)
 
-    async def _expire(self) -> None:
-        """End what may not be sent any more."""
+    async def expire(self) -> None:
+        """End what may not be sent any more, until cancelled."""
         while True:
             for changed in await self._journal.expire(self._clock.now()):
                 self._tell(changed)

@@ -14,8 +14,8 @@ import asyncio
 
 from gateway.core import mailbox
 from gateway.core.message import Hop, Message
-from gateway.core.relay import CallbackRelay, Relay
-from gateway.core.relay_values import callback_writes, point_writes, result_of
+from gateway.core.relay import Relay
+from gateway.core.relay_values import point_writes, result_of
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.acceptance import Services
@@ -28,7 +28,7 @@ class Relayer:
     """One connection's way down, for as long as one session lives."""
 
     def __init__(self, site: SiteConfig, connection: str, services: Services) -> None:
-        self._site = site
+        self.site = site  # as it is configured now
         self._connection = connection
         self._services = services
         self._status: dict[str, MailboxStatus] = {}
@@ -45,39 +45,22 @@ class Relayer:
 
     async def run(self, session: Session) -> None:
         """Deliver what is due until cancelled; raises LinkLost when the session ends."""
-        wake = self._services.signals.relay(self._site.site, self._connection)
+        wake = self._services.signals.relay(self.site.site, self._connection)
         while True:
             wake.clear()
-            due = await self._services.journal.next_relay(self._site.site, self._connection)
-            if due is not None:
+            due = await self._services.journal.next_relay(self.site.site, self._connection)
+            if due is None:
+                await wake.wait()
+            else:
                 await self._deliver(session, *due)
                 heed()  # only now: what the site has read is told to the journal first
-                continue
-            other = await self._services.journal.next_callback_relay(self._site.site, self._connection)
-            if other is not None:
-                await self._deliver_callback(session, other)
-                heed()
-            else:
-                await wake.wait()
-
-    async def _deliver_callback(self, session: Session, relay: CallbackRelay) -> None:
-        """Write a callback that is no verdict; verdicts go first."""
-        problem = None
-        try:
-            await session.write([PointWrite(point=p, value=value, fit=True) for p, value in callback_writes(relay)])
-        except PointRejected as rejected:
-            problem = str(rejected)
-        await self._services.journal.callback_relayed(relay.id, problem)
-        if problem is None:
-            self._services.telemetry.emit("relay_delivered", site=relay.site, state="other", relay=relay.id)
-        else:
-            self._services.telemetry.emit("relay_refused", site=relay.site, relay=relay.id, reason=problem)
 
     async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
-        relay, steps = await self._steps(relay, message)
         started = self._services.clock.now()
         problem = None
         try:
+            relay, steps = await self._steps(relay, message)
+            started = self._services.clock.now()
             await session.write(steps)
         except PointRejected as rejected:
             problem = str(rejected)
@@ -87,13 +70,16 @@ class Relayer:
         final = problem is None and relay.event in TERMINAL  # the hops tell when the site knew the end
         hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if final else {}
         await self._services.journal.relayed(relay.id, hops, problem)
+        self._services.signals.progress(self.site.site).set()
         self._tell(relay, message, now, problem)
 
     async def _steps(self, relay: Relay, message: Message) -> tuple[Relay, list[Write]]:
         """The writes of one relay, once the site may take them, and the relay with its result sequence."""
         if relay.rule.reply is not None:
             return relay, [ResultWrite(to=relay.rule.reply, result=result_of(relay, message))]
-        box = self._site.mailboxes.get(relay.rule.mailbox or "")
+        box = self.site.mailboxes.get(relay.rule.mailbox or "")
+        if box is None and relay.rule.mailbox is not None:
+            raise PointRejected(relay.rule.mailbox, "is not a mailbox of this site any more")
         if box is None:
             values = point_writes(relay, message)
             return relay, [PointWrite(point=point, value=value, fit=True) for point, value in values]

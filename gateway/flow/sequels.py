@@ -29,6 +29,10 @@ class Sequels:
         self._services = services
         self._wake = services.signals.sequels(site.site)
 
+    def reconfigure(self, site: SiteConfig, uplink: Uplink) -> None:
+        """Make messages as the site says now."""
+        self._site, self._uplink = site, uplink
+
     async def run(self) -> None:
         """Make what is to be made, until cancelled."""
         while True:

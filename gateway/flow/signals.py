@@ -15,6 +15,7 @@ class Signals:
     def __init__(self) -> None:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
         self._sequels: dict[str, asyncio.Event] = {}
+        self._progress: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self.unmatched = asyncio.Event()  # set when a callback came that belongs to nothing that is known
         self._lane_listeners: list[Callable[[Changed], None]] = []
@@ -31,6 +32,10 @@ class Signals:
         """The event that is set when a message of this site may have to be made because another one ended."""
         return self._sequels.setdefault(site, asyncio.Event())
 
+    def progress(self, site: str) -> asyncio.Event:
+        """The event that is set when a message of this site moved, or a relay to it is over."""
+        return self._progress.setdefault(site, asyncio.Event())
+
     def on_lane(self, listener: Callable[[Changed], None]) -> None:
         """Call ``listener`` when a message moved to where it may no longer block its lane."""
         self._lane_listeners.append(listener)
@@ -41,6 +46,7 @@ class Signals:
             self._spread(each)
 
     def _spread(self, changed: Changed) -> None:
+        self.progress(changed.lane.site).set()
         for connection in changed.relays:
             self.relay(changed.lane.site, connection).set()
         if changed.sequels:

@@ -25,10 +25,14 @@ from gateway.settings.configuration import SiteConfig
 
 
 class Uplink:
-    """One site's way up: requests of its mailboxes and changes of its points."""
+    """One site's way up: requests of its mailboxes and changes of its points.
 
-    def __init__(self, site: SiteConfig, profile: Profile, services: Services) -> None:
+    What is ``closed`` takes in nothing more: the site keeps its requests, and only what was accepted before goes on.
+    """
+
+    def __init__(self, site: SiteConfig, profile: Profile, services: Services, *, closed: bool = False) -> None:
         self._site = site
+        self._closed = closed
         self._profile = profile
         self._services = services
         self._acceptance = Acceptance(site, services)
@@ -50,6 +54,9 @@ class Uplink:
 
     async def request(self, session: Session, request: Request, others: Snapshot) -> None:
         """Commit and acknowledge one mailbox request; ``others`` are the site's readings from other connections."""
+        if self._closed:
+            await session.confirm(request.receipt, Busy())
+            return
         found = await self._position(request.mailbox)
         judgement = mailbox_position.judge(
             found,
@@ -73,6 +80,9 @@ class Uplink:
 
     async def submitted(self, connection: str, session: Session, asked: Submitted, others: Snapshot) -> None:
         """Commit and acknowledge a message that the site sent under an id of its own."""
+        if self._closed:
+            await session.confirm(asked.receipt, Busy())
+            return
         await self._submissions.take_in(connection, session, asked, others)
 
     async def status(self, status: MailboxStatus) -> None:
@@ -93,7 +103,7 @@ class Uplink:
 
     async def reading(self, reading: Reading, snapshot: Snapshot) -> None:
         """Make the messages that a change of this point sets off."""
-        for spec in self._changes.get(reading.point, ()):
+        for spec in () if self._closed else self._changes.get(reading.point, ()):
             await self._change(spec, reading, snapshot)
 
     async def follow(self, sequel: Sequel, snapshot: Snapshot) -> None:

@@ -9,7 +9,6 @@ Rules
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,7 @@ from gateway.settings.resolved import (
 from gateway.settings.secrets import SecretRef, located
 from gateway.settings.site import World, assemble, read_site
 from gateway.settings.site_parts import SiteParts
+from gateway.settings.sources import matching, only
 
 __all__ = [
     "CallbackListener",
@@ -140,6 +140,7 @@ class _Loading:
         """Put together what has no mistakes."""
         assembled = [assemble(parts, self.homes[str(parts.document.tree["participant"])]) for parts in sites]
         return Configuration(
+            source=Path(self.files[0]),
             folder=self.folder,
             state=self.state,
             journal=self.state / gateway.journal,
@@ -156,7 +157,13 @@ class _Loading:
             sites={site.site: site for site in assembled},
             contacts=_contacts(gateway.contacts),
             warnings=warnings,
+            patterns=self._patterns(gateway),
         )
+
+    def _patterns(self, gateway: host.Gateway) -> tuple[str, ...]:
+        profiles = dict.fromkeys(only(self.folder / smp.profile) for smp in gateway.smp.values())
+        found = (str(self.folder / pattern) for pattern in (gateway.participants, gateway.sites))
+        return (only(Path(self.files[0])), *profiles, *found)
 
     def _smp(self, name: str, smp: host.Environment) -> SmpEnvironment:
         profile = self.profiles[name]
@@ -237,7 +244,7 @@ class _Loading:
         pattern = root.tree.get(section) if root is not None else None
         if root is None or not isinstance(pattern, str):
             return
-        paths = sorted(Path(found) for found in glob.glob(str(self.folder / pattern)))  # noqa: PTH207 -- pathlib's glob raises on patterns that people may write
+        paths = matching(str(self.folder / pattern))
         if not any(path.is_file() for path in paths):
             self.problems.append(root.problem((section,), f"no file matches {self.folder / pattern}"))
         for path in paths:

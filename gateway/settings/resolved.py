@@ -10,7 +10,7 @@ from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import MessageSpec
 from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import CallbackRule, RelayRule
+from gateway.core.relay import RelayRule
 from gateway.errors import ConfigProblem
 from gateway.ports import ConnectionConfig
 from gateway.settings.secrets import SecretRef
@@ -116,14 +116,17 @@ class SiteConfig:
     mailboxes: Mapping[str, MailboxSpec]
     messages: Mapping[str, MessageSpec]
     relays: tuple[RelayRule, ...]
-    callback_rules: tuple[CallbackRule, ...] = ()
     revision: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Everything the YAML says; ``folder`` is that of gateway.yaml, relative files resolve against ``state``."""
+    """Everything the YAML says, read from ``source``; relative files resolve against ``state``.
 
+    ``folder`` is that of ``source``, gateway.yaml. ``patterns`` name every file that was read, as glob patterns.
+    """
+
+    source: Path
     folder: Path
     state: Path
     journal: Path
@@ -134,6 +137,7 @@ class Configuration:
     sites: Mapping[str, SiteConfig]
     contacts: tuple[Contact, ...] = ()  # of those who develop and run the gateway
     warnings: tuple[ConfigProblem, ...] = field(default=())
+    patterns: tuple[str, ...] = ()
 
     @property
     def control(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -31,7 +31,7 @@ from gateway.core.mapping import (
 )
 from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import FAILURES, CallbackRule, RelayRule
+from gateway.core.relay import FAILURES, RelayRule
 from gateway.core.transaction import State
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
@@ -91,25 +91,14 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
         points=parts.points,
         mailboxes=parts.mailboxes,
         messages=parts.messages,
-        relays=tuple(
-            RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
-            for relay in parts.relays.values()
-            if models.OTHER not in relay.on
-            for connection, write in _by_connection(relay, parts.points)
-        ),
-        callback_rules=tuple(
-            CallbackRule(connection=connection, write=write)
-            for relay in parts.relays.values()
-            if models.OTHER in relay.on
-            for connection, write in _by_connection(relay, parts.points)
-        ),
+        relays=tuple(rule for relay in parts.relays.values() for rule in _rules(relay, parts.points)),
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
 
 
 def states_of(words: list[str]) -> frozenset[State]:
     """The states that a relay's ``on`` means."""
-    states = {State(word) for word in words if word not in {models.ANY_FAILURE, models.OTHER}}
+    states = {State(word) for word in words if word != models.ANY_FAILURE}
     return frozenset(states | FAILURES if models.ANY_FAILURE in words else states)
 
 
@@ -308,12 +297,13 @@ def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
     return SiteConnection(protocol=parts.protocols[name].protocol, config=connection_config(parts, site, name))
 
 
-def _by_connection(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterable[tuple[str, dict[str, object]]]:
-    """What is written to each connection, in the order of the YAML."""
+def _rules(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterator[RelayRule]:
+    """One rule per connection, in the order of the YAML."""
     by_connection: dict[str, dict[str, object]] = {}
     for point, value in relay.write.items():
         by_connection.setdefault(points[point].connection, {})[point] = value
-    return by_connection.items()
+    for connection, write in by_connection.items():
+        yield RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
 
 
 def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, object]]]:

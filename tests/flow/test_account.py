@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.core import base64url
 from gateway.core.circuit import Outcome
 from gateway.core.jws import KeyRecord
 from gateway.core.message import ASSETS, UNIT, Lane
@@ -314,5 +315,26 @@ def test_a_clock_a_minute_off_alarms_and_signs_on(profile: Profile) -> None:
         await scene.ticket()
         assert "clock_skewed" in scene.events
         assert scene.account.permit(LANE, ASSETS) is not None
+
+    tell(profile, story)
+
+
+def test_a_new_key_signs_what_is_committed_from_then_on(profile: Profile) -> None:
+    """What is SENDING under the old key is signed with it; a new login name gets a token of its own."""
+
+    class Later(Key):
+        key_id = "later"
+
+    async def story(scene: Scene) -> None:
+        first = await scene.ticket()
+        under_way = scene.account.attempt(1)
+        scene.account.rekey(replace(scene.account.identity, username="exstor2"), Later())
+        after = scene.account.attempt(1)
+        assert (under_way.key_id, after.key_id) == ("kid", "later")
+        for attempt in (under_way, after):
+            call = scene.account.sign("POST", "/assets", attempt, b"{}", message_id="m")
+            header = json.loads(base64url.decode(call.token.partition(".")[0]))
+            assert header["kid"] == attempt.key_id
+        assert (await scene.ticket()).login == first.login + 1
 
     tell(profile, story)

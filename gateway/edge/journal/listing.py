@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.core.message import Lane, Message, Submission
-from gateway.core.record import Asset, AssetFilter, Depth, MessageFilter, Sequel
+from gateway.core.record import Asset, AssetFilter, Depth, MessageFilter, Owed, Sequel
 from gateway.core.transaction import State
 from gateway.edge.journal import rows
 from gateway.edge.journal.statements import Reading
@@ -70,6 +70,16 @@ def sequels(reading: Reading, site: str) -> Sequence[Sequel]:
     """The messages of a site that are to be made because another one ended, oldest first."""
     found = reading.all("sequels", site=site)
     return [Sequel(parent=rows.message(row[2:], {}), message=row[0], kind=row[1]) for row in found]
+
+
+def owed(reading: Reading, site: str) -> Owed:
+    """What is not over yet for a site."""
+    open_rules = [rows.load_rules(text) for (text,) in reading.all("open_rules", site=site)]
+    pending = {connection for (connection,) in reading.all("connections_owed", site=site)}
+    promised = {rule.connection for rules in open_rules for rule in rules}
+    sequels = reading.one("count_sequels", site=site)
+    messages = len(open_rules) + (0 if sequels is None else int(sequels[0]))
+    return Owed(messages=messages, connections=frozenset(pending | promised))
 
 
 def assets(reading: Reading, which: AssetFilter) -> Sequence[Asset]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from gateway.core.message import Hop, MailboxPosition
+from gateway.core.record import Owed
 from gateway.core.relay import FAILURES, RelayRule
 from gateway.core.transaction import Event, State
 from gateway.ports import Journal
@@ -122,3 +123,19 @@ async def test_depth_counts_states_and_pending_relays(journal: Journal) -> None:
     depth = await journal.depth()
     assert depth.messages == {State.SENDING: 1, State.ACCEPTED: 1, State.REFUSED: 1}
     assert depth.relays == 1
+
+
+async def test_what_a_site_is_owed_ends_with_its_messages_and_relays(journal: Journal) -> None:
+    """An open message promises its verdict to the connections of its rules; a pending relay is owed until marked."""
+    assert await journal.owed("hams-bess") == Owed(messages=0, connections=frozenset())
+    rules = (RelayRule(connection="scada", on=frozenset({State.COMPLETED}), write={"smp_state": 2}),)
+    await journal.append(draft(1, rules=rules), outgoing("s1"))
+    await journal.settle("s1", 1, accepted("TX-1"))
+    assert await journal.owed("hams-bess") == Owed(messages=1, connections=frozenset({"scada"}))
+    assert await journal.owed("solent-bess") == Owed(messages=0, connections=frozenset())
+    await journal.receive(evidence("c1"), callback("TX-1"), None)
+    assert await journal.owed("hams-bess") == Owed(messages=0, connections=frozenset({"scada"}))
+    found = await journal.next_relay("hams-bess", "scada")
+    assert found is not None
+    await journal.relayed(found[0].id, {})
+    assert await journal.owed("hams-bess") == Owed(messages=0, connections=frozenset())
