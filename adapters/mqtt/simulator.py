@@ -19,6 +19,10 @@ import orjson
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from adapters.mqtt.config import MqttConnection, MqttTrigger
+from adapters.mqtt.topics import check_topic
+from gateway.ports import ConnectionConfig
+
 _LOG_LENGTH = 10_000
 
 
@@ -114,6 +118,24 @@ class MqttSite:
                 Heard(topic=str(message.topic), payload=payload, retained=message.retain, correlation=correlation)
             )
             self._changed.set()
+
+
+def request_topic(connection: ConnectionConfig, message: str) -> tuple[str, str]:
+    """The topic on which a site publishes a message, and the member that holds its id.
+
+    Raises:
+        ValueError: the message does not come over this connection, or its topic has wildcards.
+    """
+    trigger = connection.triggers.get(message)
+    if not isinstance(trigger, MqttTrigger) or trigger.id is None:
+        raise ValueError(f"{message} is no message of {connection.name} that brings an id")
+    return check_topic(trigger.topic), trigger.id.text
+
+
+def status_topic(connection: ConnectionConfig) -> str | None:
+    """Where the gateway says whether it is there."""
+    settings = connection.settings
+    return settings.status if isinstance(settings, MqttConnection) else None
 
 
 class PracticeBroker:

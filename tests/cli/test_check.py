@@ -27,7 +27,7 @@ def test_the_example_passes(tmp_path: Path) -> None:
     code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
     *warnings, summary = output.splitlines()
     assert code == 0
-    assert summary.endswith("2 participants, 4 sites, 6 messages; 0 errors, 11 warnings")
+    assert summary.endswith("2 participants, 5 sites, 7 messages; 0 errors, 11 warnings")
     assert len(warnings) == 11
     for line in warnings:
         assert line.startswith("warning: ")

@@ -231,6 +231,7 @@ async def world(
     processing_delay_s: float = 0.0,
     token_life_s: int = 1800,
     smp_up: bool = True,
+    more_sites: Mapping[str, Mapping[str, str]] | None = None,
     smp_clock: Callable[[], int] = now_us,
     units: bool = False,
     opcua: bool = False,
@@ -239,7 +240,8 @@ async def world(
 
     ``timings`` replace the profile's; ``profile`` and ``sites`` edit the texts of the profile and of each site's YAML;
     ``live`` moves participants. Without ``units`` no battery sets off the example's unit, so that a story of assets has
-    nothing else in it. With ``opcua`` the example's OPC UA site is there too; those of other protocols never are.
+    nothing else in it. With ``opcua`` the example's OPC UA site is there too; ``more_sites`` are further sites of the
+    example, each with the values of its YAML's places. No other site of the example is there.
     """
     config, state = folder / "config", folder / "state"
     shutil.copytree(EXAMPLE, config)
@@ -249,7 +251,7 @@ async def world(
     path = config / "profiles" / wire.file.name
     path.write_text(profile(_timed(wire.file.read_text("utf-8"), timings or {})), "utf-8")
     for path in (config / "sites").glob("*.yaml"):
-        if path.stem not in (*SITES, *(OPCUA_SITES if opcua else ())):
+        if path.stem not in {*SITES, *(OPCUA_SITES if opcua else ()), *(more_sites or {})}:
             path.unlink()
             continue
         path.write_text(sites(path.read_text("utf-8")), "utf-8")
@@ -262,6 +264,8 @@ async def world(
         path.write_text(path.read_text("utf-8").replace("\ncallbacks:", _LIVE + "\ncallbacks:", 1), "utf-8")
     environments = ("test", "live") if live else ("test",)
     environ, front_ports = _environ(environments)
+    for places in (more_sites or {}).values():
+        environ |= places
     configuration = load(config / "gateway.yaml", adapters=adapters(), state=state, environ=environ)
     _write_passwords(configuration)
     generate_keys(configuration, practice=True, environ=environ)

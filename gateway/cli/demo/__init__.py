@@ -8,6 +8,7 @@ import itertools
 import random
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from gateway.cli.configured import fail
 from gateway.cli.demo import screen
 from gateway.cli.demo.surroundings import Surroundings, surroundings
 from gateway.cli.run import new_event_loop
-from gateway.cli.simulate.story import Act, Storyteller, Told
+from gateway.cli.simulate.depot import Depot
+from gateway.cli.simulate.story import Act, Storyteller, Teller, Told
 from gateway.core.record import Depth, MessageFilter
 from gateway.core.transaction import TERMINAL
 from gateway.errors import ConfigError, GatewayError
@@ -65,8 +67,9 @@ async def _demo(state: Path, *, once: bool, kept: bool) -> bool:
             surroundings(example_configuration() / "gateway.yaml", state) as around,
             gateway(around.configuration, environ=around.environ, telemetry=Telemetry(stream=log)) as running,
         ):
-            sites = around.configuration.sites.items()
-            tellers = [Storyteller(site, around.plants[name]) for name, site in sites]
+            sites, first = around.configuration.sites, time.time_ns() // 1_000_000
+            tellers: list[Teller] = [Storyteller(sites[name], plant) for name, plant in around.plants.items()]
+            tellers += [Depot(sites[name], client, first=first) for name, client in around.depots.items()]
             async with _shown(running, _heading(around, state, kept=kept), console):
                 if not once:
                     await _tell_on(tellers)
@@ -100,11 +103,11 @@ async def _shown(running: Gateway, heading: str, console: Console) -> AsyncItera
         await refresh()
 
 
-async def _tell_once(tellers: Sequence[Storyteller]) -> list[Told]:
+async def _tell_once(tellers: Sequence[Teller]) -> list[Told]:
     """Each plant asks for each act once, all plants at the same time; what did not come in time is missing."""
     told: list[Told] = []
 
-    async def tell(teller: Storyteller) -> None:
+    async def tell(teller: Teller) -> None:
         told.extend([await teller.tell(act) for act in Act])
 
     with contextlib.suppress(TimeoutError):
@@ -114,14 +117,14 @@ async def _tell_once(tellers: Sequence[Storyteller]) -> list[Told]:
     return told
 
 
-async def _tell_on(tellers: Sequence[Storyteller]) -> None:
+async def _tell_on(tellers: Sequence[Teller]) -> None:
     """Let the plants ask on until Ctrl-C."""
     dice = random.Random()  # noqa: S311 - a demo's pace, no secret
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
 
-    async def tell(teller: Storyteller) -> None:
+    async def tell(teller: Teller) -> None:
         for act in itertools.cycle(Act):
             await teller.tell(act)
             await asyncio.sleep(dice.uniform(*_PAUSE_S))
@@ -148,11 +151,12 @@ def _unfinished(depth: Depth) -> bool:
 def _heading(around: Surroundings, state: Path, *, kept: bool) -> str:
     plants = "\n".join(f"{line:<16} {sites}" for line, sites in _plants(around).items())
     note = "" if kept else "   (removed at the end; --state DIR keeps it)"
-    return f"SMP (simulated)  {around.smp.base_url}\n{plants}\njournal and log  {state}{note}\n"
+    depots = f"plants (MQTT)    {', '.join(around.depots)} over a broker :{around.broker.port}"
+    return f"SMP (simulated)  {around.smp.base_url}\n{plants}\n{depots}\njournal and log  {state}{note}\n"
 
 
 def _plants(around: Surroundings) -> dict[str, str]:
-    """The plants of each protocol, with their ports."""
+    """The plants of each protocol that has ports of its own."""
     found: dict[str, list[str]] = {}
     for name, plant in around.plants.items():
         site = around.configuration.sites[name]

@@ -76,7 +76,7 @@ def picture(messages: Sequence[Message], heading: str, width: int) -> Renderable
 
 def results(told: Sequence[Told]) -> RenderableType:
     """What every plant read back in its own registers."""
-    table = Table(title="\nwhat the plants read back in their own registers", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title="\nwhat the plants read back", title_justify="left", box=SIMPLE_HEAD)
     for name in ("site", "asked for", "STATE"):
         table.add_column(name, no_wrap=True)
     table.add_column("first error", overflow="fold")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.modbus.simulator import ModbusSite
+from adapters.mqtt.simulator import MqttSite, PracticeBroker
 from adapters.opcua.simulator import OpcuaSite
 from gateway.app import adapters
 from gateway.cli.keys import generate_keys
@@ -30,6 +31,8 @@ class Surroundings:
     environ: Mapping[str, str]
     smp: SimulatedSmp
     plants: Mapping[str, Plant]
+    depots: Mapping[str, MqttSite]
+    broker: PracticeBroker
 
 
 @asynccontextmanager
@@ -53,26 +56,35 @@ async def surroundings(gateway_yaml: Path, state: Path) -> AsyncIterator[Surroun
             port=int(environ["SMP_URL"].rpartition(":")[2]),
         )
         await stack.enter_async_context(smp)
-        plants = {
-            name: await stack.enter_async_context(_plant(site, state, environ))
-            for name, site in configuration.sites.items()
-        }
-        yield Surroundings(configuration=configuration, environ=environ, smp=smp, plants=plants)
+        broker = await stack.enter_async_context(PracticeBroker(int(environ["BROKER_PORT"])))
+        plants, depots = {}, {}
+        for name, site in configuration.sites.items():
+            if site.mailboxes:
+                plants[name] = await stack.enter_async_context(_plant(site, state, environ))
+            else:
+                listen = f"{name.partition('-')[0]}/#"
+                depot = MqttSite.connected(broker.host, broker.port, listen=(listen,))
+                depots[name] = await stack.enter_async_context(depot)
+        yield Surroundings(
+            configuration=configuration, environ=environ, smp=smp, plants=plants, depots=depots, broker=broker
+        )
 
 
 def _environ(sites: list[str]) -> dict[str, str]:
     """Fill the places of the example's YAML: where the SMP, the listeners and each site's plant are."""
-    smp, callbacks, health, *plants = free_ports(3 + len(sites))
+    smp, callbacks, health, broker, *plants = free_ports(4 + len(sites))
     environ = {
         "SMP_URL": f"https://{HOST}:{smp}",
         "CALLBACK_LISTEN": f"{HOST}:{callbacks}",
         "PUBLIC_URL": f"https://{HOST}:{callbacks}",
         "HEALTH_LISTEN": f"{HOST}:{health}",
         "POLL": _POLL,
+        "BROKER_PORT": str(broker),
     }
     for site, port in zip(sites, plants, strict=True):
         name = site.upper().replace("-", "_")
         environ |= {f"{name}_HOST": HOST, f"{name}_PORT": str(port), f"{name}_SECURITY": "None"}
+        environ |= {f"{name}_BROKER": f"mqtt://{HOST}:{broker}", f"{name}_MQTT": "3.1.1"}  # what amqtt speaks
     return environ
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.core.mailbox import Role, state_code
@@ -60,6 +60,13 @@ class Told:
     def as_expected(self) -> bool:
         """Whether the plant was told the end that this act must have."""
         return self.result.state == state_code(EXPECTED[self.act])
+
+
+class Teller(Protocol):
+    """Whoever raises a site's requests and waits for what comes back."""
+
+    async def tell(self, act: Act) -> Told:
+        """Raise one request and return its result as the site sees it."""
 
 
 async def ask(plant: Plant, site: SiteConfig, kind: int, values: Mapping[str, Value]) -> int:
@@ -135,14 +142,14 @@ class Storyteller:
             if path.endswith("assetName"):
                 yield slot.point, self._name
             elif path.endswith("id"):
-                yield slot.point, mpan(self._spec, valid=act is not Act.TYPO)
+                yield slot.point, mpan(self._spec.template, valid=act is not Act.TYPO)
             else:
                 yield slot.point, _middle(self._site.points[slot.point])
 
 
-def mpan(spec: MessageSpec, *, valid: bool) -> str:
-    """A made-up MPAN of the GSP group that the message's template names, or one with a wrong check digit."""
-    group = next(value for path, value in _leaves(spec.template, "") if path.endswith("gspGroup"))
+def mpan(template: Mapping[str, object], *, valid: bool) -> str:
+    """A made-up MPAN of the GSP group that a template names, or one with a wrong check digit."""
+    group = next(value for path, value in _leaves(template, "") if path.endswith("gspGroup"))
     distributor = next(number for number, name in GSP_GROUP_BY_DISTRIBUTOR.items() if name == group)
     digit = mpan_check_digit(f"{distributor}0000000000")
     return f"{distributor}0000000000{digit if valid else (digit + 1) % 10}"
