@@ -59,7 +59,7 @@ def test_json_is_one_document(folder: Folder) -> None:
     document = json.loads(output)
     assert code == 0
     assert document["ok"] is True
-    assert document["sites"] == ["hams-bess", "solent-bess", "trent-chp", "wight-bess"]
+    assert document["sites"] == ["hams-bess", "soar-ev", "solent-bess", "trent-chp", "wight-bess"]
     assert len(document["secrets"]) == 11
     folder.edit("sites/hams-bess.yaml", "technology: Battery", "technology: Batery")
     code, output = run(folder.path / "gateway.yaml", "--json")
