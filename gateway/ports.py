@@ -149,11 +149,13 @@ class RoleWrite:
 class ResultWrite:
     """Tell who sent a message under its own id what became of it: JSON members (core.relay_values.result_of).
 
-    ``to`` is what `Submitted.reply` said. The same result may come again.
+    ``to`` is what `Submitted.reply` said. The same result may come again, under the same ``number``, which is the
+    journal's own of this delivery.
     """
 
     to: Mapping[str, str]
     result: Mapping[str, object]
+    number: int = 0
 
 
 Write = PointWrite | RoleWrite | ResultWrite

@@ -1,14 +1,23 @@
-"""OPC UA, client role: subscriptions, a mailbox of nodes, writes that are read back."""
+"""OPC UA in both roles.
+
+As client: subscriptions, a mailbox of nodes, writes that are read back. As server: a method per message, results.
+"""
 
 from __future__ import annotations
 
-from adapters.opcua.config import OpcuaConnection, OpcuaPoint
+from adapters.opcua.config import OpcuaConnection, OpcuaPoint, OpcuaTrigger
+from adapters.opcua.contradictions import contradictions
 from gateway.core.mailbox import BOUND
 from gateway.ports import Adapter, AdapterSpec, ConnectionConfig, Resources
 
 
 def _build(config: ConnectionConfig, resources: Resources) -> Adapter:
-    from adapters.opcua.client import OpcuaAdapter  # noqa: PLC0415 - asyncua takes a second to import
+    # asyncua takes a second to import
+    if getattr(config.settings, "role", None) == "server":
+        from adapters.opcua.server import OpcuaServerAdapter  # noqa: PLC0415
+
+        return OpcuaServerAdapter(config, resources)
+    from adapters.opcua.client import OpcuaAdapter  # noqa: PLC0415
 
     return OpcuaAdapter(config, resources)
 
@@ -19,4 +28,6 @@ spec = AdapterSpec(
     point_model=OpcuaPoint,
     mailbox_layouts=frozenset({BOUND}),
     build=_build,
+    trigger_model=OpcuaTrigger,
+    contradictions=contradictions,
 )

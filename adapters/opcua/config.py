@@ -1,5 +1,6 @@
-"""What the YAML says of an OPC UA server and its nodes; no I/O, and quick to import.
+"""What the YAML says of an OPC UA connection and its nodes; no I/O, and quick to import.
 
+With ``role: client`` we call the site's server at ``endpoint``; with ``role: server`` the site calls us at ``listen``.
 ``security`` is always written: ``None`` needs a ``plain:`` reason unless the server is on this machine, everything else
 needs our certificate and key and a list of certificates to trust, since a channel to whoever answers protects nothing.
 """
@@ -11,7 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
@@ -31,6 +32,11 @@ _NODE = re.compile(r"(?:ns=([0-9]{1,5});|nsu=([^;]+);)?([isgb])=(.+)", re.DOTALL
 _NAMESPACES = 0x10000
 _NUMBERS = 0x100000000
 _TEXT_LENGTH = 4096  # OPC 10000-3, 8.2.4
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/]+)):([0-9]{1,5})")
+_PORTS = 0xFFFF
+# What only one of the roles has a use for.
+_OF_CLIENT = ("endpoint", "user_certificate", "user_key", "publish", "sampling", "queue", "timeout", "silence")
+_OF_SERVER = ("listen", "latest")
 
 
 Identifier = int | str | uuid.UUID | bytes
@@ -140,19 +146,34 @@ def parse_security(value: object) -> str:
     return value
 
 
-def parse_role(value: object) -> str:
-    """Read who calls whom.
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where we listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(value: object) -> ListenAddress:
+    """Read ``HOST:PORT``; port 0 is any free one.
 
     Raises:
-        ValueError: anything but ``client``.
+        ValueError: another shape.
     """
-    if value == "server":
-        raise ValueError("role: server is not built yet; available: client, which calls the site's server")
-    if value != "client":
-        raise ValueError(f"{value!r} is not a role; available: client")
-    return "client"
+    if isinstance(value, ListenAddress):
+        return value
+    match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[3]) > _PORTS:
+        raise ValueError(f"{value!r} is no address to listen at; write HOST:PORT, such as 0.0.0.0:4840")
+    return ListenAddress(match[1] or match[2], int(match[3]))
 
 
+PointType = Literal[
+    "Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double", "String"
+]
 Duration = Annotated[
     int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
@@ -174,21 +195,36 @@ Endpoint = Annotated[
 Security = Annotated[str, PlainValidator(parse_security), WithJsonSchema({"type": "string", "enum": [*_SECURITY]})]
 
 
+Listen = Annotated[
+    ListenAddress,
+    PlainValidator(parse_listen),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$", "examples": ["0.0.0.0:4840"]}),
+]
+
+
 class OpcuaConnection(BaseModel):
-    """A session with one OPC UA server."""
+    """A session with one OPC UA server, or a server of our own that one site calls."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    role: Annotated[str, PlainValidator(parse_role), WithJsonSchema({"enum": ["client"]})] = "client"
-    endpoint: Endpoint
+    role: Annotated[
+        Literal["client", "server"], Field(description="client: we call the site's server; server: the site calls ours")
+    ] = "client"
+    endpoint: Annotated[Endpoint, Field(description="the site's server")] = ""
+    listen: Annotated[Listen | None, Field(description="where our server listens")] = None
+    latest: Annotated[bool, Field(description="overwrite a result that the site has not acknowledged")] = False
     security: Annotated[Security, Field(description="None, or policy/mode such as Basic256Sha256/SignAndEncrypt")]
     plain: Annotated[str | None, Field(min_length=1, description="why security: None is good enough")] = None
     certificate: Annotated[SecretReference | None, Field(description="our application certificate, DER or PEM")] = None
     key: Annotated[SecretReference | None, Field(description="its private key")] = None
     trust: Annotated[
-        SecretReference | None, Field(description="the server's certificate, or the CAs it may come from; PEM or DER")
+        SecretReference | None,
+        Field(description="the other side's certificate, or the CAs it may come from; PEM or DER"),
     ] = None
-    username: Annotated[str | None, Field(min_length=1)] = None
+    username: Annotated[
+        str | None, Field(min_length=1, description="with which we log in, or the site at our server")
+    ] = None
     password: SecretReference | None = None
     user_certificate: Annotated[SecretReference | None, Field(description="log in by certificate")] = None
     user_key: SecretReference | None = None
@@ -201,10 +237,21 @@ class OpcuaConnection(BaseModel):
     silence: Annotated[Duration, Field(description="how long the server may say nothing at all")] = 15_000_000
 
     @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        needed, useless = ("endpoint", _OF_SERVER) if self.role == "client" else ("listen", _OF_CLIENT)
+        if not getattr(self, needed):
+            raise ValueError(f"role: {self.role} needs {needed}")
+        for name in useless:
+            if name in self.model_fields_set:
+                raise ValueError(f"{name} means nothing with role: {self.role}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _protected_or_plain(self) -> Self:
         keys = {"certificate": self.certificate, "key": self.key, "trust": self.trust}
+        host = urlsplit(self.endpoint).hostname if self.listen is None else self.listen.host
         if self.security == NO_SECURITY:
-            if self.plain is None and urlsplit(self.endpoint).hostname not in _HERE:
+            if self.plain is None and host not in _HERE:
                 raise ValueError("security: None protects nothing; write plain: with the reason why it is good enough")
             return self
         missing = [name for name, given in keys.items() if given is None]
@@ -242,10 +289,22 @@ class OpcuaConnection(BaseModel):
 
 
 class OpcuaPoint(BaseModel):
-    """Which node a point is; its type is the node's own."""
+    """Which node a point is; its type is the node's own, and is written only where the node is ours."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     node: Node
+    type: Annotated[PointType | None, Field(description="of a node of our own server")] = None
     sampling: Duration | None = None
     queue: Annotated[int | None, Field(ge=1, le=10_000)] = None
+
+
+class OpcuaTrigger(BaseModel):
+    """A method `Submit(id, payload)` of our server, by which the site sends this message."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def carries_id(self) -> bool:
+        """Whether the site's messages bring an id; see `ports.AdapterSpec`."""
+        return True

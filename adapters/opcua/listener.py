@@ -19,9 +19,10 @@ from types import MappingProxyType
 from asyncua import Server, ua
 from asyncua.common.connection import TransportLimits
 from asyncua.server.address_space import AddressSpace, NodeData, NodeManagementService
-from asyncua.server.internal_server import InternalServer
 from asyncua.server.standard_address_space import standard_address_space
 from asyncua.server.user_managers import UserManager
+
+from adapters.opcua.entrance import GuardedServer
 
 logging.getLogger("asyncua").addHandler(logging.NullHandler())
 
@@ -86,12 +87,20 @@ async def _end(server: Server) -> None:
             await server.stop()
 
 
-class _SharingServer(InternalServer):
+class _SharingServer(GuardedServer):
     """A server whose standard nodes, thousands of them, are made once for all servers of this process."""
 
     async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:  # noqa: ARG002 - asyncua's own
         nodes = _CopiedNodes(await asyncio.to_thread(_standard_nodes))
         self.aspace._nodes = nodes  # type: ignore[assignment]  # noqa: SLF001 - asyncua's own shelf does the same
+
+    async def stop(self) -> None:
+        """Put the server away at once; the library would wait for its clock's next second."""
+        if self.time_task is not None:
+            self.time_task.cancel()
+            await asyncio.wait([self.time_task])
+            self.time_task = None
+        await super().stop()
 
 
 class _CopiedNodes(MutableMapping[ua.NodeId, NodeData]):

@@ -76,7 +76,7 @@ class Relayer:
     async def _steps(self, relay: Relay, message: Message) -> tuple[Relay, list[Write]]:
         """The writes of one relay, once the site may take them, and the relay with its result sequence."""
         if relay.rule.reply is not None:
-            return relay, [ResultWrite(to=relay.rule.reply, result=result_of(relay, message))]
+            return relay, [ResultWrite(to=relay.rule.reply, result=result_of(relay, message), number=relay.id)]
         box = self.site.mailboxes.get(relay.rule.mailbox or "")
         if box is None and relay.rule.mailbox is not None:
             raise PointRejected(relay.rule.mailbox, "is not a mailbox of this site any more")

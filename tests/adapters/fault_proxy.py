@@ -46,6 +46,10 @@ class FaultProxy:
         """What becomes of bytes on their way towards the client; a liar overrides it."""
         return data
 
+    def rising(self, data: bytes) -> bytes:
+        """What becomes of bytes on their way towards the server."""
+        return data
+
     def reset(self) -> None:
         """Reset every connection."""
         for writer in list(self._writers):
@@ -84,7 +88,7 @@ class FaultProxy:
             while data := await source.read(65536):
                 if towards_client or not self._answers_only:
                     await self._flowing.wait()
-                data = self.passing(data) if towards_client else data
+                data = self.passing(data) if towards_client else self.rising(data)
                 if towards_client and self._budget is not None:
                     data, self._budget = data[: self._budget], self._budget - len(data)
                 for start in range(0, len(data), self.slices or len(data) or 1):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 
 import pytest
 from pydantic import ValidationError
 
 import adapters.opcua
-from adapters.opcua.config import OpcuaConnection, OpcuaPoint, parse_node
+from adapters.opcua.config import OpcuaConnection, OpcuaPoint, OpcuaTrigger, parse_node
+from gateway.core.mailbox import MailboxSpec
+from gateway.core.point import PointSpec
+from gateway.ports import ConnectionConfig
 
 KEYS = {"certificate": "file:c.der", "key": "file:c.pem", "trust": "file:s.der"}
 
@@ -73,8 +77,9 @@ def test_anything_else_is_no_node(node: object, words: str) -> None:
         ({"security": "None", "plain": "lab", "silence": "100ms"}, "at least twice publish"),
         ({"security": "None", "plain": "lab", "publish": 1}, "is not a duration"),
         ({"security": "None", "plain": "lab", "queue": 0}, "greater than or equal to 1"),
-        ({"security": "None", "plain": "lab", "role": "master"}, "'master' is not a role; available: client"),
-        ({"security": "None", "plain": "lab", "role": "server"}, "role: server is not built yet"),
+        ({"security": "None", "plain": "lab", "role": "master"}, "Input should be 'client' or 'server'"),
+        ({"security": "None", "plain": "lab", "role": "server"}, "role: server needs listen"),
+        ({"security": "None", "plain": "lab", "listen": "0.0.0.0:4840"}, "listen means nothing with role: client"),
         ({"security": "None", "plain": "lab", "timout": "1s"}, "Extra inputs are not permitted"),
     ],
 )
@@ -97,3 +102,77 @@ def test_reading_a_configuration_imports_no_library() -> None:
     code = "import sys, adapters.opcua; sys.exit('asyncua' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert adapters.opcua.spec.mailbox_layouts == {"points"}
+
+
+def _told(
+    settings: Mapping[str, object], points: Mapping[str, Mapping[str, object]], *, box: bool = False
+) -> dict[str, str]:
+    """What is said of points, a message `battery` and a mailbox `plc` on a connection, by their place."""
+    connection = ConnectionConfig(
+        site="s",
+        name="ems",
+        settings=OpcuaConnection.model_validate({"security": "None", **settings}),
+        points={
+            name: (PointSpec(name=name, connection="ems"), OpcuaPoint.model_validate(members))
+            for name, members in points.items()
+        },
+        mailboxes={"plc": MailboxSpec(name="plc", connection="ems", results=200)} if box else {},
+        triggers={"battery": OpcuaTrigger()},
+    )
+    assert adapters.opcua.spec.contradictions is not None
+    return {".".join(at): said for at, said in adapters.opcua.spec.contradictions(connection)}
+
+
+def test_a_server_of_ours_says_what_does_not_fit_it() -> None:
+    """Every node is ours, has a type and a name of its own; a mailbox belongs to the site's server."""
+    listen = {"role": "server", "listen": "127.0.0.1:4840"}
+    good = {"node": "ns=2;s=a", "type": "Double"}
+    assert _told(listen, {"a": good}) == {}
+    told = _told(
+        listen,
+        {
+            "a": {**good, "queue": 5},
+            "b": {"node": "ns=2;s=b"},
+            "c": {"node": "ns=3;s=c", "type": "Double"},
+            "d": {"node": "ns=2;i=4", "type": "Double"},
+            "e": {"node": "ns=2;s=SMP.Heartbeat", "type": "Double"},
+            "f": good,
+        },
+        box=True,
+    )
+    assert list(told) == [
+        "points.a.queue",
+        "points.b",
+        "points.c.node",
+        "points.d.node",
+        "points.e.node",
+        "points.f.node",
+        "mailboxes.plc.connection",
+    ]
+    assert told["points.b"].startswith("a node of our own server needs a type")
+    assert told["points.f.node"] == "ns=2;s=a is point a already"
+
+
+def test_a_client_says_what_belongs_to_a_server() -> None:
+    """The site's server knows its types, and sends no messages."""
+    told = _told({"endpoint": "opc.tcp://127.0.0.1"}, {"a": {"node": "ns=2;s=a", "type": "Double"}})
+    assert list(told) == ["points.a.type", "messages.battery.when.message"]
+    assert "use a mailbox, or role: server" in told["messages.battery.when.message"]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "security: None protects nothing"),
+        ({"listen": "4840"}, "is no address to listen at; write HOST:PORT"),
+        ({"listen": "0.0.0.0:70000"}, "is no address to listen at"),
+        ({"queue": 5}, "queue means nothing with role: server"),
+        ({"endpoint": "opc.tcp://plant"}, "endpoint means nothing with role: server"),
+        ({"security": "Basic256Sha256/Sign"}, "needs certificate, key and trust"),
+        ({"username": "ems", "plain": "lab"}, "username and password belong together"),
+    ],
+)
+def test_a_server_of_ours_is_protected_or_says_why_not(members: dict[str, object], words: str) -> None:
+    """As strict as the client's side; members of the other role are refused, never ignored."""
+    with pytest.raises(ValidationError, match=words):
+        OpcuaConnection.model_validate({"role": "server", "listen": "0.0.0.0:4840", "security": "None", **members})

@@ -1,16 +1,22 @@
-"""Bytes of a server that mean nothing: a session ends with LinkLost or goes on; nothing else comes out of it (P17)."""
+"""Bytes that mean nothing, from a site's server or the clients of ours, cost their connection at most (P17)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
+from decimal import Decimal
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
 
 from adapters.opcua.client import OpcuaSession
+from gateway.core.transaction import State
 from gateway.errors import LinkLost, PointRejected
-from gateway.ports import PointWrite
+from gateway.ports import Committed, PointWrite
 from tests.adapters.fault_proxy import FaultProxy
 from tests.adapters.opcua.rig import Rig
+from tests.adapters.opcua.server_rig import ServerRig, call, put, serve, shows
 
 CASES = 3_000
 SEED = 20261125
@@ -27,6 +33,10 @@ class LyingProxy(FaultProxy):
         self.lying = False
 
     def passing(self, data: bytes) -> bytes:
+        return self.lied(data)
+
+    def lied(self, data: bytes) -> bytes:
+        """The data with a few bytes changed."""
         if not self.lying or len(data) <= _HEADER:
             return data
         changed = bytearray(data)
@@ -34,6 +44,16 @@ class LyingProxy(FaultProxy):
             changed[self.dice.randrange(_HEADER, len(changed))] = self.dice.randrange(256)
             self.lies += 1
         return bytes(changed)
+
+
+class LyingClients(LyingProxy):
+    """Changes bytes of messages towards the server instead."""
+
+    def passing(self, data: bytes) -> bytes:
+        return data
+
+    def rising(self, data: bytes) -> bytes:
+        return self.lied(data)
 
 
 async def test_a_lying_server_is_a_lost_link_at_worst(rig: Rig) -> None:
@@ -57,3 +77,43 @@ async def test_a_lying_server_is_a_lost_link_at_worst(rig: Rig) -> None:
                             assert await session.read()
     finally:
         await proxy.close()
+
+
+async def test_lying_clients_change_nothing_and_disturb_nobody() -> None:
+    """Thousands of changed bytes in calls, writes and reads: our nodes stay as they are, and the honest are served."""
+    rig = ServerRig()
+    ours = ("Plant.limit", "Plant.text", "SMP.Result.Sequence", "SMP.Result.Id")
+    async with rig.listening() as session:
+        await session.write([PointWrite(point="limit", value=Decimal(5)), PointWrite(point="text", value="as it was")])
+        proxy = LyingClients("127.0.0.1", rig.port, random.Random(SEED))
+        await proxy.open()
+        serving = asyncio.create_task(serve(session, Committed(message_id="0b1e", state=State.ACCEPTED)))
+        try:
+            async with asyncio.timeout(500), rig.client() as honest:
+                before = [await shows(honest, name) for name in ours]
+                while proxy.lies < CASES:
+                    await _lie_once(rig, proxy)
+                    await put(honest, "Plant.soc", 1.0, ua.VariantType.Double)
+                    assert (await call(honest, "A", "{}")).StatusCode.is_good()
+                assert [await shows(honest, name) for name in ours] == before
+            assert not serving.done()
+        finally:
+            serving.cancel()
+            await proxy.close()
+
+
+async def _lie_once(rig: ServerRig, proxy: LyingProxy) -> None:
+    """One connection, honest or not from the first byte on, as long as it lasts."""
+    proxy.lying = proxy.dice.random() < 0.1
+    client = rig.client(proxy.port)
+    client.uaclient._timeout = 0.05  # what was garbled is never answered
+    with contextlib.suppress(OSError, LookupError, ValueError, ua.UaError, ServiceError, asyncio.CancelledError):
+        async with asyncio.timeout(3):
+            await client.connect()
+            proxy.lying = True
+            for number in range(20):
+                with contextlib.suppress(ua.UaStatusCodeError):
+                    await call(client, f"A-{number}", '{"power": 12.5}')
+                with contextlib.suppress(ua.UaStatusCodeError):
+                    await put(client, "Plant.soc", float(number), ua.VariantType.Double)
+    client.disconnect_socket()
