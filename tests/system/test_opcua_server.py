@@ -13,7 +13,8 @@ from asyncua import Client, ua
 
 from gateway.core.transaction import State
 from tests.adapters.opcua.server_rig import call, put, shows
-from tests.system.rig import World, free_ports, until, world
+from tests.ports import free_ports
+from tests.system.rig import World, until, world
 
 SITE = "cowes-bess"
 MPAN = "2000000000200"
