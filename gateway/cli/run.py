@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Run the gateway until it is told to end (SIGTERM, Ctrl-C); it then finishes what is under way.
 
-    SIGHUP reads certificates and key sets again, which also happens by itself when their files change.
+    SIGHUP reads the configuration, certificates and key sets again, which also happens by itself when files change.
     """
     configuration = load(path, state)
     for warning in configuration.warnings:
