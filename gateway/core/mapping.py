@@ -20,6 +20,7 @@ from typing import Literal
 from gateway.core.document import JsonPath, Missing
 from gateway.core.message import Kind, Problem
 from gateway.core.point import Quality, Reading, Snapshot
+from gateway.core.schedule import Schedule
 from gateway.core.transaction import State
 
 
@@ -40,6 +41,25 @@ class ChangeTrigger:
 
     point: str
     initial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeTrigger:
+    """The message is made when this point goes on (``rising``: true, or a number other than 0), or off (``falling``).
+
+    The first good value is the baseline. What went on and off again between two readings is not seen.
+    """
+
+    point: str
+    rising: bool = True
+    falling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeTrigger:
+    """The message is made whenever an instant of this schedule comes (core.schedule)."""
+
+    schedule: Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +88,7 @@ class RequestTrigger:
     """Somebody asks for the message by its name: an operator at the command line, or a program over the API."""
 
 
-Trigger = MailboxTrigger | ChangeTrigger | MessageTrigger | VerdictTrigger | RequestTrigger
+Trigger = MailboxTrigger | ChangeTrigger | EdgeTrigger | TimeTrigger | MessageTrigger | VerdictTrigger | RequestTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Change triggers: when a point's value is news, judged against the value of the last committed message.
+"""Change and edge triggers: when a point's value is news, judged against the value of the last committed message.
 
 Rules (assurance.md, "Change triggers")
 ---------------------------------------
@@ -6,6 +6,7 @@ Rules (assurance.md, "Change triggers")
 * The reference lives in the journal and moves in the commit of the message it caused, so a restart repeats nothing.
 * A number counts as changed once it is further than the point's deadband from the reference, however slowly it went.
 * Without a reference the first good value is the baseline and fires nothing, unless the trigger says ``initial``.
+* An edge's reference is whether its point is on; the direction that fires nothing moves it as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from gateway.core.mapping import ChangeTrigger
+from gateway.core.mapping import ChangeTrigger, EdgeTrigger
 from gateway.core.message import Reference
 from gateway.core.point import Quality, Reading, Value
 
@@ -44,6 +45,22 @@ def observe(
     if reference.value == text or (deadband is not None and _near(reference.value, reading.value, deadband)):
         return None
     return Fire(reference=Reference(value=text, counter=reference.counter + 1))
+
+
+def observe_edge(trigger: EdgeTrigger, reference: Reference | None, reading: Reading) -> Fire | Baseline | None:
+    """Judge one reading by whether it is on; None when it is no news."""
+    if reading.point != trigger.point or reading.quality is not Quality.GOOD or isinstance(reading.value, str | None):
+        return None
+    is_on = bool(reading.value)
+    if reference is None:
+        return Baseline(reference=Reference(value=text_of(is_on), counter=0))
+    if reference.value == text_of(is_on):
+        return None
+    # a value that is neither was stored by another trigger of this message: where it stood as an edge is not known
+    known = reference.value in {text_of(True), text_of(False)}  # noqa: FBT003 - the texts of both
+    if known and (trigger.rising if is_on else trigger.falling):
+        return Fire(reference=Reference(value=text_of(is_on), counter=reference.counter + 1))
+    return Baseline(reference=Reference(value=text_of(is_on), counter=reference.counter))
 
 
 def intake_key(reference: Reference) -> str:

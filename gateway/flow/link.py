@@ -125,6 +125,7 @@ class Link:
                     case Reading():
                         if item.point not in self._readings:  # a message that needs it may have waited for it
                             self._services.signals.sequels(self._site.site).set()
+                            self._services.signals.read(self._site.site).set()
                         self._readings[item.point] = item
                         await self._uplink.reading(item, self._readings)
             heed()

@@ -38,7 +38,7 @@ class Sequels:
         while True:
             self._wake.clear()
             for sequel in await self._services.journal.sequels(self._site.site):
-                if not self._uplink.lacks(sequel, self._readings):
+                if not self._uplink.lacks(sequel.message, self._readings):
                     await self._follow(sequel)
             await self._wake.wait()
 

@@ -15,6 +15,7 @@ class Signals:
     def __init__(self) -> None:
         self._relays: dict[tuple[str, str], asyncio.Event] = {}
         self._sequels: dict[str, asyncio.Event] = {}
+        self._read: dict[str, asyncio.Event] = {}
         self._progress: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self.unmatched = asyncio.Event()  # set when a callback came that belongs to nothing that is known
@@ -31,6 +32,10 @@ class Signals:
     def sequels(self, site: str) -> asyncio.Event:
         """The event that is set when a message of this site may have to be made because another one ended."""
         return self._sequels.setdefault(site, asyncio.Event())
+
+    def read(self, site: str) -> asyncio.Event:
+        """The event that is set when a point of this site was read that was not known yet."""
+        return self._read.setdefault(site, asyncio.Event())
 
     def progress(self, site: str) -> asyncio.Event:
         """The event that is set when a message of this site moved, or a relay to it is over."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.core.mapping import ChangeTrigger, RequestTrigger
+from gateway.core.mapping import ChangeTrigger, EdgeTrigger, RequestTrigger
 from gateway.core.point import Reading
 from gateway.core.profile import Profile
 from gateway.core.record import Appended
@@ -14,6 +14,7 @@ from gateway.errors import JournalBroken
 from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
 from gateway.flow.sequels import Sequels
+from gateway.flow.timetable import Timetable
 from gateway.flow.uplink import Uplink
 from gateway.ports import Adapter, Entropy
 from gateway.settings.configuration import SiteConfig, SiteConnection
@@ -44,6 +45,7 @@ class SiteRuntime:
         self._readings = readings = dict[str, Reading]()
         self._uplink = uplink = Uplink(site, profile, services)
         self._sequels = Sequels(site, uplink, readings, services)
+        self._timetable = Timetable(site, uplink, readings, services)
         self._links = {name: self._link(name, build(link)) for name, link in site.connections.items()}
         self._leaving: dict[str, Link] = {}  # connections that are configured no more, and still owe something
         self._moved = services.signals.progress(site.site)
@@ -73,6 +75,7 @@ class SiteRuntime:
         for name in same:
             self._links[name].reconfigure(site, uplink)
         self._sequels.reconfigure(site, uplink)
+        self._timetable.reconfigure(site, uplink)
         kept = {name for name, spec in site.points.items() if spec.connection in same}
         for name in self._readings.keys() - kept:
             del self._readings[name]
@@ -84,6 +87,7 @@ class SiteRuntime:
         self.retiring = True
         for link in self._links.values():
             link.reconfigure(self.site, self._closed(self.site))
+        self._timetable.close()
         self._moved.set()
 
     @property
@@ -127,7 +131,11 @@ class SiteRuntime:
 
     async def _parts(self) -> None:
         async with asyncio.TaskGroup() as group:
-            sequels = group.create_task(self._sequels.run(), name=f"sequels {self.site.site}")
+            name = self.site.site
+            makers = [
+                group.create_task(self._sequels.run(), name=f"sequels {name}"),
+                group.create_task(self._timetable.run(), name=f"timetable {name}"),
+            ]
             tasks: dict[Link, asyncio.Task[None]] = {}
             while not self.over:
                 self._moved.clear()
@@ -138,7 +146,8 @@ class SiteRuntime:
                     self._services.telemetry.emit("site_recovered", site=self.site.site)
                 if not self.over:
                     await self._moved.wait()
-            sequels.cancel()
+            for maker in makers:
+                maker.cancel()
 
     async def _converge(self, group: asyncio.TaskGroup, tasks: dict[Link, asyncio.Task[None]]) -> None:
         """Let exactly those links run that are kept; a new one of a connection starts when the old one has closed."""
@@ -179,7 +188,7 @@ class SiteRuntime:
     async def _look(self, before: SiteConfig) -> None:
         """Show triggers that are new the values that were read before; their first one is the baseline."""
         news = {name: spec for name, spec in self.site.messages.items() if before.messages.get(name) != spec}
-        if any(isinstance(spec.trigger, ChangeTrigger) for spec in news.values()):
+        if any(isinstance(spec.trigger, ChangeTrigger | EdgeTrigger) for spec in news.values()):
             uplink = Uplink(replace(self.site, messages=news), self._profile, self._services)
             for reading in [*self._readings.values()]:
                 await uplink.reading(reading, self._readings)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core import mailbox_position
+from gateway.core import mailbox_position, schedule
 from gateway.core.intake import UNBOUND, Intake, draft, followers, mailbox_rule, unbound, unconfigured
 from gateway.core.mailbox_position import Step
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageSpec, points_of
+from gateway.core.mapping import ChangeTrigger, EdgeTrigger, MailboxTrigger, MessageSpec, points_of
 from gateway.core.message import Draft, Hop, Lane, MailboxPosition, Problem, Reference
 from gateway.core.point import Reading, Snapshot, fresh
 from gateway.core.profile import Profile
 from gateway.core.record import Appended, Sequel
 from gateway.core.transaction import State
-from gateway.core.trigger import Baseline, Fire, intake_key, observe
+from gateway.core.trigger import Baseline, Fire, intake_key, observe, observe_edge
 from gateway.errors import JournalFull
 from gateway.flow.acceptance import Acceptance, Services
 from gateway.flow.submissions import Submissions
@@ -45,12 +45,19 @@ class Uplink:
             for spec in site.messages.values()
             if isinstance(spec.trigger, MailboxTrigger)
         }
-        self._changes: Mapping[str, tuple[MessageSpec, ...]] = {
-            point: tuple(
-                s for s in site.messages.values() if isinstance(s.trigger, ChangeTrigger) and s.trigger.point == point
-            )
-            for point in {s.trigger.point for s in site.messages.values() if isinstance(s.trigger, ChangeTrigger)}
-        }
+        self._changes: dict[str, list[MessageSpec]] = {}
+        for spec in site.messages.values():
+            if isinstance(spec.trigger, ChangeTrigger | EdgeTrigger):
+                self._changes.setdefault(spec.trigger.point, []).append(spec)
+
+    @property
+    def site(self) -> str:
+        """The name of the site."""
+        return self._site.site
+
+    def spec(self, message: str) -> MessageSpec | None:
+        """A message of the site by its name, or None."""
+        return self._site.messages.get(message)
 
     async def request(self, session: Session, request: Request, others: Snapshot) -> None:
         """Commit and acknowledge one mailbox request; ``others`` are the site's readings from other connections."""
@@ -106,6 +113,24 @@ class Uplink:
         for spec in () if self._closed else self._changes.get(reading.point, ()):
             await self._change(spec, reading, snapshot)
 
+    async def timed(self, spec: MessageSpec, instant: int, snapshot: Snapshot) -> None:
+        """Make the message of this instant (µs UTC), unless it was made, or is the first that this lane ever had.
+
+        Raises:
+            JournalFull: nothing was stored; it is still to be made.
+        """
+        lane = self._acceptance.lane(spec.name)
+        before, at = await self._reference(lane), schedule.text_of(instant)
+        if before is not None and before.value >= at:
+            return
+        reference = Reference(value=at, counter=0 if before is None else before.counter + 1)
+        del self._references[spec.name]  # cancelled in the commit, only the journal knows whether it moved
+        if before is None:
+            await self._services.journal.set_reference(lane, reference)
+        else:
+            await self._fire(spec, reference, schedule.intake_key(instant), instant, snapshot)
+        self._references[spec.name] = reference
+
     async def follow(self, sequel: Sequel, snapshot: Snapshot) -> None:
         """Make the message that the end of another one sets off; its verdict goes back by the site's own relays.
 
@@ -154,20 +179,19 @@ class Uplink:
         self._acceptance.tell(made, appended)
         return made, appended
 
-    def lacks(self, sequel: Sequel, snapshot: Snapshot) -> bool:
+    def lacks(self, message: str, snapshot: Snapshot) -> bool:
         """Whether a message to be made needs a point that was not read since the start."""
-        spec = self._site.messages.get(sequel.message)
+        spec = self._site.messages.get(message)
         return spec is not None and any(point not in snapshot for point in points_of(spec))
 
     async def _change(self, spec: MessageSpec, reading: Reading, snapshot: Snapshot) -> None:
-        trigger = spec.trigger
-        if not isinstance(trigger, ChangeTrigger):
-            raise TypeError(f"{spec.name} is not set off by a change")
         lane = self._acceptance.lane(spec.name)
-        if spec.name not in self._references:
-            self._references[spec.name] = await self._services.journal.reference(lane)
-        deadband = self._site.points[reading.point].deadband
-        news = observe(trigger, self._references[spec.name], reading, deadband)
+        reference, news = await self._reference(lane), None
+        match spec.trigger:
+            case ChangeTrigger():
+                news = observe(spec.trigger, reference, reading, self._site.points[reading.point].deadband)
+            case EdgeTrigger():
+                news = observe_edge(spec.trigger, reference, reading)
         if news is None:
             return
         del self._references[spec.name]  # cancelled in the commit, only the journal knows whether it moved
@@ -175,25 +199,28 @@ class Uplink:
             case Baseline():
                 await self._services.journal.set_reference(lane, news.reference)
             case Fire():
-                await self._fire(spec, lane, news.reference, reading, snapshot)
+                await self._fire(spec, news.reference, intake_key(news.reference), reading.at, snapshot)
         self._references[spec.name] = news.reference
 
-    async def _fire(
-        self, spec: MessageSpec, lane: Lane, reference: Reference, reading: Reading, snapshot: Snapshot
-    ) -> None:
+    async def _fire(self, spec: MessageSpec, reference: Reference, key: str, seen_at: int, snapshot: Snapshot) -> None:
         intake = Intake(
-            lane=lane,
-            key=intake_key(reference),
+            lane=self._acceptance.lane(spec.name),
+            key=key,
             raw=reference.value.encode(),
             at=self._services.clock.now(),
             revision=self._site.revision,
             rules=self._acceptance.rules(spec.name),
             reference=reference,
             followers=followers(self._site.messages, spec.name),
-            hops={Hop.SEEN: reading.at, Hop.SNAPSHOT: reading.at},
+            hops={Hop.SEEN: seen_at, Hop.SNAPSHOT: seen_at},
         )
         made, content = draft(intake, spec, fresh(snapshot, self._site.points, intake.at), self._profile)
         self._acceptance.tell(*await self._acceptance.commit(made, content))
+
+    async def _reference(self, lane: Lane) -> Reference | None:
+        if lane.message not in self._references:
+            self._references[lane.message] = await self._services.journal.reference(lane)
+        return self._references[lane.message]
 
     async def _take_in(self, session: Session, request: Request, position: MailboxPosition, others: Snapshot) -> None:
         made, content = self._draft(request, position, others)

@@ -8,14 +8,15 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.intake import UNBOUND
 from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
-from gateway.core.mapping import ChangeTrigger, MailboxTrigger, MessageTrigger, Trigger, VerdictTrigger
+from gateway.core.mapping import ChangeTrigger, EdgeTrigger, MailboxTrigger, MessageTrigger, Trigger, VerdictTrigger
 from gateway.core.point import Access, PointSpec
 from gateway.core.transaction import TERMINAL
 from gateway.settings.binding import check_bound
 from gateway.settings.document import Path, leaves
 from gateway.settings.quantities import among, shown
-from gateway.settings.site import World, connection_config, states_of
+from gateway.settings.site import World, connection_config
 from gateway.settings.site_parts import SiteParts
+from gateway.settings.when import states_of
 
 # The table in which a protocol with numbered registers keeps its mailboxes.
 MAILBOX_TABLE = "holding"
@@ -92,6 +93,8 @@ def _messages(parts: SiteParts) -> None:
                 _sent(parts, name, message.trigger)
             case ChangeTrigger(point=point):
                 _known(parts, (*path, "when", "changes"), point, parts.names("points"), "point")
+            case EdgeTrigger(point=point):
+                _known(parts, (*path, "when", "edge"), point, parts.names("points"), "point")
             case VerdictTrigger(message=parent):
                 at = next(at for at, _ in leaves(_at(parts, (*path, "when")), (*path, "when")))
                 _known(parts, at, parent, parts.names("messages"), "message")

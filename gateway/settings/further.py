@@ -11,10 +11,10 @@ from gateway.core import validation
 from gateway.core.mapping import MessageSpec, compose
 from gateway.core.profile import Profile
 from gateway.settings.document import Path
-from gateway.settings.models import When
 from gateway.settings.part import Part
 from gateway.settings.quantities import Duration, Text
 from gateway.settings.template import depends, path_of
+from gateway.settings.when import When
 
 
 class FurtherMessage(Part):

@@ -19,6 +19,7 @@ from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.part import Part
 from gateway.settings.quantities import Duration, Extent, Line, Name, Number, PointName, Text, shown
+from gateway.settings.when import ANY_FAILURE, When
 
 
 class Connection(Part):
@@ -82,73 +83,7 @@ class Mailbox(Part):
     latest: bool = Field(default=False, description="Overwrite a result that the site has not consumed")
 
 
-class Dedupe(Part):
-    """What stands in for the id where the site's messages carry none."""
-
-    window: Duration = Field(description="The same bytes within this time are the same message")
-
-
-ANY_FAILURE = "any_failure"
-# The ends of a message that may set another one off.
-END_WORDS = ("completed", "partial", "failed", "rejected", "refused", "expired", ANY_FAILURE)
 KINDS = (ASSETS, UNIT)  # beside those that a wire profile declares
-
-
-class When(Part):
-    """What makes the message: a request, a point that changes, a message of the site itself, or another one's end."""
-
-    unbuilt: ClassVar[Mapping[str, str]] = {
-        trigger: f"when: {trigger} is not built yet; available: mailbox with kind, changes, message, request, completed"
-        for trigger in ("edge", "every", "at")
-    }
-    mailbox: Name | None = None
-    kind: int | None = Field(default=None, ge=0, le=65535)
-    changes: PointName | None = None
-    initial: Literal["baseline", "send"] | None = None
-    message: Name | None = Field(
-        default=None,
-        description="The connection over which the site sends the message itself, with the protocol's own members",
-    )
-    dedupe: Dedupe | None = None
-    progress: bool | None = Field(default=None, description="Also tell the site when the SMP has taken its message")
-    completed: Name | None = Field(default=None, description="A message of this site; likewise the other ends")
-    partial: Name | None = None
-    failed: Name | None = None
-    rejected: Name | None = None
-    refused: Name | None = None
-    expired: Name | None = None
-    any_failure: Name | None = None
-    request: Literal[True] | None = Field(
-        default=None, description="An operator asks for it: smp-gateway messages request, or the control API"
-    )
-
-    @property
-    def parent(self) -> tuple[str, str] | None:
-        """The word and the message of a trigger after another message's verdict."""
-        found = [(word, name) for word in END_WORDS if (name := getattr(self, word)) is not None]
-        return found[0] if found else None
-
-    @model_validator(mode="after")
-    def _one_trigger(self) -> Self:
-        triggers = [
-            self.mailbox,
-            self.changes,
-            self.message,
-            self.request,
-            *(getattr(self, word) for word in END_WORDS),
-        ]
-        if len(triggers) - triggers.count(None) != 1:
-            raise ValueError(
-                "write one of {mailbox: NAME, kind: NUMBER}, {changes: POINT}, {message: CONNECTION, ...}, "
-                f"{{request: true}} and {{completed: MESSAGE}}, or another end of a message: {', '.join(END_WORDS[1:])}"
-            )
-        if self.message is None and (self.dedupe is not None or self.progress is not None):
-            raise ValueError("dedupe and progress belong to {message: CONNECTION, ...}")
-        if (self.mailbox is None) != (self.kind is None):
-            raise ValueError("mailbox and kind belong together: {mailbox: NAME, kind: NUMBER}")
-        if self.initial is not None and self.changes is None:
-            raise ValueError("initial belongs to changes: {changes: POINT, initial: send}")
-        return self
 
 
 def _kind(value: object) -> Kind:

@@ -9,9 +9,11 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import time
 from decimal import Decimal
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import PlainValidator, WithJsonSchema
 
@@ -34,6 +36,9 @@ _POINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _PHONE = re.compile(r"\+?[0-9](?:[ ()/-]*[0-9]){4,14}")  # at most 15 digits (ITU-T E.164)
 _LINE_LENGTH = 100
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+LONDON = "Europe/London"
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+")
 
 
@@ -78,6 +83,23 @@ def rate(value: object) -> float:
     if match is None or not Decimal(match[1]):
         raise ValueError(f"{shown(value)} is not a rate; write a number per time, such as 50/s or 600/m")
     return float(Decimal(match[1]) / _RATE_SECONDS[match[2]])
+
+
+def times(value: object) -> list[time]:
+    """Read one time of the day such as ``06:30``, or a list of them."""
+    written = value if isinstance(value, list) else [value]
+    found = [_TIME.fullmatch(each) if isinstance(each, str) else None for each in written]
+    if not found or None in found:
+        raise ValueError(f"{shown(value)} is no time of the day; write 06:30, or a list such as [06:30, 18:30]")
+    return sorted({time(int(match[1]), int(match[2])) for match in found if match is not None})
+
+
+def time_zone(value: object) -> ZoneInfo:
+    """Read the name of a time zone."""
+    try:
+        return ZoneInfo(text(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {shown(value)} on this machine; write one such as {LONDON}") from None
 
 
 def address(value: object) -> Address:
@@ -183,6 +205,7 @@ def phone(value: object) -> str:
     return written
 
 
+_A_TIME = {"type": "string", "pattern": f"^{_TIME.pattern}$"}
 Name = Annotated[str, PlainValidator(name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 PointName = Annotated[
     str, PlainValidator(point_name), WithJsonSchema({"type": "string", "pattern": f"^{_POINT_NAME.pattern}$"})
@@ -199,6 +222,12 @@ ListenAddress = Annotated[
     Address, PlainValidator(address), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
 ]
 HttpsUrl = Annotated[str, PlainValidator(https_url), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+Times = Annotated[
+    list[time],
+    PlainValidator(times),
+    WithJsonSchema({"anyOf": [_A_TIME, {"type": "array", "items": _A_TIME, "minItems": 1}]}),
+]
+TimeZone = Annotated[ZoneInfo, PlainValidator(time_zone), WithJsonSchema({"type": "string"})]
 Number = Annotated[Decimal, PlainValidator(decimal), WithJsonSchema({"type": "number"})]
 Extent = Annotated[
     tuple[Decimal, Decimal],

@@ -19,20 +19,14 @@ from gateway.core.mapping import (
     Aligned,
     AlignedMessage,
     AlignedName,
-    ChangeTrigger,
-    MailboxTrigger,
     MessageSpec,
     MessageTrigger,
-    RequestTrigger,
-    Trigger,
-    VerdictTrigger,
     compile_name,
     compile_template,
 )
 from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import FAILURES, RelayRule
-from gateway.core.transaction import State
+from gateway.core.relay import RelayRule
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
 from gateway.settings.binding import MARKS, read_bound
@@ -42,6 +36,7 @@ from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, bad_picks, check_template
+from gateway.settings.when import When, states_of, trigger_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +89,6 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
         relays=tuple(rule for relay in parts.relays.values() for rule in _rules(relay, parts.points)),
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
-
-
-def states_of(words: list[str]) -> frozenset[State]:
-    """The states that a relay's ``on`` means."""
-    states = {State(word) for word in words if word != models.ANY_FAILURE}
-    return frozenset(states | FAILURES if models.ANY_FAILURE in words else states)
 
 
 def _connection(parts: SiteParts, name: str, tree: dict[str, object], adapters: Mapping[str, AdapterSpec]) -> None:
@@ -198,7 +187,7 @@ def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
     spec = MessageSpec(
         name=name,
         kind=message.kind,
-        trigger=_trigger(message.when),
+        trigger=trigger_of(message.when),
         template=compile_template(content),
         not_after_us=message.not_after,
         salvage=message.salvage,
@@ -221,27 +210,13 @@ def _further_message(parts: SiteParts, name: str, tree: dict[str, object], profi
     spec = MessageSpec(
         name=name,
         kind=message.kind,
-        trigger=_trigger(message.when),
+        trigger=trigger_of(message.when),
         template=compile_template({"content": message.content}),
         not_after_us=message.not_after,
     )
     parts.messages[name] = spec
     for at, sentence in check_content(spec, profile):
         parts.blame((*path, *at), sentence)
-
-
-def _trigger(when: models.When) -> Trigger:
-    if when.parent is not None:
-        word, message = when.parent
-        return VerdictTrigger(message=message, on=states_of([word]))
-    if when.mailbox is not None and when.kind is not None:
-        return MailboxTrigger(mailbox=when.mailbox, kind=when.kind)
-    if when.message is not None:
-        window = None if when.dedupe is None else when.dedupe.window
-        return MessageTrigger(connection=when.message, dedupe_us=window, progress=bool(when.progress))
-    if when.request is not None:
-        return RequestTrigger()
-    return ChangeTrigger(point=when.changes or "", initial=when.initial == "send")
 
 
 def _aligned(entry: object, site: str) -> Aligned:
@@ -260,15 +235,15 @@ def _without_own_members(parts: SiteParts, name: str, tree: dict[str, object]) -
     when = tree.get("when")
     if not isinstance(when, dict) or not isinstance(when.get("message"), str):
         return tree
-    generic, own = _split(when, models.When)
-    unbuilt = {key: value for key, value in own.items() if key in models.When.unbuilt}
+    generic, own = _split(when, When)
+    unbuilt = {key: value for key, value in own.items() if key in When.unbuilt}
     own = {key: value for key, value in own.items() if key not in unbuilt}
     path: Path = ("messages", name, "when")
     spec = parts.protocols.get(when["message"])
     if spec is not None and spec.trigger_model is None:
         parts.blame((*path, "message"), f"{spec.protocol} cannot bring messages of the site's own; use a mailbox")
     elif spec is not None and spec.trigger_model is not None:
-        trigger = parts.take(spec.trigger_model, own, path, beside=models.When)
+        trigger = parts.take(spec.trigger_model, own, path, beside=When)
         if trigger is not None:
             parts.triggers[name] = trigger
     return {**tree, "when": {**generic, **unbuilt}}

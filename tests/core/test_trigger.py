@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.mapping import ChangeTrigger
+from gateway.core.mapping import ChangeTrigger, EdgeTrigger
 from gateway.core.message import Reference
 from gateway.core.point import Quality, Reading, Value
-from gateway.core.trigger import Baseline, Fire, intake_key, observe, text_of
+from gateway.core.trigger import Baseline, Fire, intake_key, observe, observe_edge, text_of
 
 TRIGGER = ChangeTrigger(point="p")
 KNOWN = Reference(value="1", counter=4)
@@ -94,3 +94,36 @@ def test_fires_once_per_change(values: list[int | None]) -> None:
     good = [value for value in values if value is not None]
     changes = sum(1 for before, after in itertools.pairwise(good) if before != after)
     assert fired == list(range(1, changes + 1))
+
+
+ON, OFF = Reference(value="true", counter=4), Reference(value="false", counter=4)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "reference", "seen", "expected"),
+    [
+        (EdgeTrigger(point="p"), None, reading(value=True), Baseline(reference=Reference(value="true", counter=0))),
+        (EdgeTrigger(point="p"), OFF, reading(value=True), Fire(reference=Reference(value="true", counter=5))),
+        (EdgeTrigger(point="p"), OFF, reading(Decimal(7)), Fire(reference=Reference(value="true", counter=5))),
+        (EdgeTrigger(point="p"), ON, reading(Decimal(8)), None),
+        (EdgeTrigger(point="p"), ON, reading(Decimal(0)), Baseline(reference=OFF)),
+        (EdgeTrigger(point="p"), OFF, reading("on"), None),  # a text is neither on nor off
+        (EdgeTrigger(point="p"), OFF, reading(None), None),
+        (EdgeTrigger(point="p"), OFF, reading(Decimal(1), Quality.BAD), None),
+        (EdgeTrigger(point="p"), OFF, reading(Decimal(1), point="other"), None),
+        (
+            EdgeTrigger(point="p", rising=False, falling=True),
+            ON,
+            reading(value=False),
+            Fire(reference=Reference(value="false", counter=5)),
+        ),
+        (EdgeTrigger(point="p", rising=False, falling=True), OFF, reading(value=True), Baseline(reference=ON)),
+        # the message was set off otherwise before: where its point stood as an edge is not known
+        (EdgeTrigger(point="p"), Reference(value="17", counter=4), reading(value=True), Baseline(reference=ON)),
+    ],
+)
+def test_observe_edge(
+    trigger: EdgeTrigger, reference: Reference | None, seen: Reading, expected: Fire | Baseline | None
+) -> None:
+    """Pins when a point goes on or off, row by row."""
+    assert observe_edge(trigger, reference, seen) == expected
