@@ -6,6 +6,7 @@ Rules
 * The library never connects twice: a lost line stays lost, and every call says so.
 * Connecting blocks, so it has a thread of its own: brokers that do not answer must not fill the loop's executor.
 * Whatever way it ends, the socket is closed: a forgotten one would come back later and take over our client id.
+* The loop never watches a number whose socket is closed: the next connection, of any site, may have been given it.
 """
 
 from __future__ import annotations
@@ -212,14 +213,33 @@ class Line(aiomqtt.Client):
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
 
-    def _attach(self, file: int) -> None:
-        self._file = file
-        self._loop.add_reader(file, self._readable)
+    def _writable(self) -> None:
+        """Go on with what could not be sent at once; a broken connection ends the line."""
+        try:
+            self._client.loop_write()
+        except Exception as error:  # noqa: BLE001 - as in _readable
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+        if self._file is not None and not self._client.want_write():
+            self._loop.remove_writer(self._file)
+
+    def _attach(self, sock: Any) -> None:  # noqa: ANN401
+        if sock is not self._client.socket():  # closed meanwhile; its number may be another connection's by now
+            return
+        self._file = sock.fileno()
+        self._loop.add_reader(sock.fileno(), self._readable)
         self._misc_task = self._loop.create_task(self._misc_loop(), name=f"mqtt keepalive {self._hostname}")
+
+    def _attach_writing(self, sock: Any) -> None:  # noqa: ANN401
+        if sock is self._client.socket():  # see _attach
+            self._loop.add_writer(sock.fileno(), self._writable)
 
     # ------------------------------------------------------------ called by the library
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401, ARG002
-        self._loop.call_soon_threadsafe(self._attach, sock.fileno())
+        self._loop.call_soon_threadsafe(self._attach, sock)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401, ARG002
+        self._loop.call_soon_threadsafe(self._attach_writing, sock)
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401
         self._file = None

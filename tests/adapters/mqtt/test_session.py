@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 
@@ -350,3 +351,18 @@ async def test_a_broker_that_vanished_can_be_connected_again(broker: Mosquitto) 
     await broker.start()
     async with adapter.connect() as session:
         assert (await submitted(session)).key == "a"
+
+
+async def test_a_line_that_ends_while_it_writes_touches_nobody_elses_socket(broker: Mosquitto) -> None:
+    """The library asks the loop later to watch a number; by then another site may have been given it."""
+    loop = asyncio.get_running_loop()
+    async with Rig(broker.port).adapter().connect() as session:
+        line = session._line  # type: ignore[attr-defined]
+        number = line._client.socket().fileno()
+        line._client.publish("depot/smp/state", b"1", 1)
+        line._cut()
+        with socket.socket() as another:
+            assert another.fileno() == number
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not loop.remove_writer(number)
