@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,6 +38,17 @@ _SILENT.disabled = True  # what there is to tell is told as named events
 ONLINE, OFFLINE = b"online", b"offline"
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that closes when its handshake fails; the library only forgets it."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - its own signature
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 class Line(aiomqtt.Client):
     """``on_arrival(arrived, mid)`` is called for each PUBLISH; whoever takes one of QoS 1 must acknowledge its mid."""
 
@@ -46,7 +58,7 @@ class Line(aiomqtt.Client):
         client_id: str,
         *,
         password: str | None,
-        tls: Any,  # noqa: ANN401 - an ssl.SSLContext, as ports.Resources gives it
+        tls: ssl.SSLContext | None,
         clock: Clock,
         on_arrival: Callable[[Arrived, int], None],
     ) -> None:
@@ -67,6 +79,8 @@ class Line(aiomqtt.Client):
             tls_context=tls,
             logger=_SILENT,
         )
+        if tls is not None:
+            tls.sslsocket_class = _TlsSocket
         self.session_present = False
         self._status = settings.status
         self._clock = clock
@@ -224,15 +238,19 @@ class Line(aiomqtt.Client):
             self._loop.remove_writer(self._file)
 
     def _attach(self, sock: Any) -> None:  # noqa: ANN401
-        if sock is not self._client.socket():  # closed meanwhile; its number may be another connection's by now
+        if not self._is_open(sock):
             return
         self._file = sock.fileno()
         self._loop.add_reader(sock.fileno(), self._readable)
         self._misc_task = self._loop.create_task(self._misc_loop(), name=f"mqtt keepalive {self._hostname}")
 
     def _attach_writing(self, sock: Any) -> None:  # noqa: ANN401
-        if sock is self._client.socket():  # see _attach
+        if self._is_open(sock):
             self._loop.add_writer(sock.fileno(), self._writable)
+
+    def _is_open(self, sock: object) -> bool:
+        """Whether this is still our socket; otherwise its number may be another connection's by now."""
+        return sock is self._client.socket()
 
     # ------------------------------------------------------------ called by the library
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401, ARG002

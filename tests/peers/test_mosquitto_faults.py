@@ -52,8 +52,8 @@ class Depot:
             await site.hears("soar/smp/gateway", lambda heard: heard.payload == b"online")
 
     def _client(self, identifier: str, listen: str) -> AbstractAsyncContextManager[MqttSite]:
-        port, kept = self.broker.port, {"identifier": identifier, "clean_session": False}
-        return MqttSite.connected("127.0.0.1", port, listen=(listen,), **kept)
+        port = self.broker.port
+        return MqttSite.connected("127.0.0.1", port, listen=(listen,), identifier=identifier, clean_session=False)
 
 
 def quick(site: str) -> str:
