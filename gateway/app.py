@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gateway.building import Parts, adapters, background, failure
 from gateway.core.control import STATUS
+from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
@@ -163,7 +164,15 @@ async def gateway(
             entropy=parts.entropy,
             telemetry=telemetry,
         )
-        receiver = Receiver(journal, accounts, signals=signals, clock=parts.clock, telemetry=telemetry)
+        tenants, others = _tenants(configuration), _callback_rules(configuration)
+        receiver = Receiver(
+            journal,
+            accounts,
+            signals=signals,
+            clock=parts.clock,
+            telemetry=telemetry,
+            others=others,
+        )
         reconciler = Reconciler(
             journal,
             accounts,
@@ -176,7 +185,6 @@ async def gateway(
         services = Services(journal=journal, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
         sites = Sites(parts.sites(services), telemetry)
         state.sites = sites.running
-        tenants = _tenants(configuration)
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await stack.enter_async_context(sender.running())
         callback_port = await stack.enter_async_context(parts.callbacks(receiver, broken, upkeep))
@@ -196,7 +204,12 @@ async def gateway(
             configuration,
             read=partial(_read, configuration, environ),
             apply=_applying(
-                parts, sites=sites, accounts=accounts, tenants=tenants, begin=partial(_begin, start, reconciler)
+                parts,
+                sites=sites,
+                accounts=accounts,
+                tenants=tenants,
+                others=others,
+                begin=partial(_begin, start, reconciler),
             ),
             clock=parts.clock,
             telemetry=telemetry,
@@ -229,6 +242,14 @@ async def gateway(
     telemetry.emit("gateway_stopped")
 
 
+def _callback_rules(configuration: Configuration) -> dict[str, list[tuple[str, CallbackRule]]]:
+    """What each participant's sites want to know of callbacks that are no verdicts."""
+    wanted: dict[str, list[tuple[str, CallbackRule]]] = {}
+    for site in configuration.sites.values():
+        wanted.setdefault(site.participant, []).extend((site.site, rule) for rule in site.callback_rules)
+    return wanted
+
+
 async def _read(running: Configuration, environ: Mapping[str, str]) -> Configuration:
     """Read the files anew, beside the loop: a thousand sites take their time."""
     return await asyncio.to_thread(load, running.source, adapters=adapters(), state=running.state, environ=environ)
@@ -248,6 +269,7 @@ def _applying(
     sites: Sites,
     accounts: dict[str, Account],
     tenants: dict[str, Tenant],
+    others: dict[str, list[tuple[str, CallbackRule]]],
     begin: Callable[[Account], None],
 ) -> Callable[[Configuration, Difference], Awaitable[None]]:
     """How a configuration that was read again comes to bear; what may fail comes before anything is changed."""
@@ -262,6 +284,8 @@ def _applying(
                 accounts[identity.participant] = account = parts.account(identity, signer)
                 begin(account)
         tenants.update(_tenants(wanted))
+        others.clear()
+        others.update(_callback_rules(wanted))
         await sites.change(wanted.sites)
 
     return apply

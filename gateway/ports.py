@@ -46,7 +46,7 @@ from gateway.core.record import (
     Settlement,
     Waiting,
 )
-from gateway.core.relay import Relay
+from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -405,8 +405,12 @@ class Journal(Protocol):
     async def expire(self, now: int) -> Sequence[Changed]:
         """End as EXPIRED what has waited for too long: messages past their not-after, units without their assets."""
 
-    async def receive(self, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
+    async def receive(
+        self, evidence: Evidence, callback: Callback | None, fault: str | None, relays: Sequence[CallbackRelay] = ()
+    ) -> Received:
         """Store a callback and whatever it decides in one commit; with ``fault`` it is quarantined.
+
+        ``relays`` are due when it is new and no verdict.
 
         Raises:
             JournalFull: nothing was stored.
@@ -443,6 +447,12 @@ class Journal(Protocol):
 
     async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
         """Mark a relay as read back at the site, or, with a problem, as refused by the site for good."""
+
+    async def next_callback_relay(self, site: str, connection: str) -> CallbackRelay | None:
+        """The oldest callback of another type that is to be written to this connection, or None."""
+
+    async def callback_relayed(self, relay_id: int, problem: str | None = None) -> None:
+        """Mark it as read back at the site, or, with a problem, as refused by the site for good."""
 
     def note(self, message_id: str, hop: Hop, at: int) -> None:
         """Remember a hop with the next commit, whatever that is; lost if the process dies before."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from adapters.modbus.config import ModbusConnection, ModbusPoint
+from gateway.core.mailbox import BOUND
 from gateway.ports import Adapter, AdapterSpec, ConnectionConfig, Resources
 
 
@@ -12,10 +15,17 @@ def _build(config: ConnectionConfig, resources: Resources) -> Adapter:
     return ModbusAdapter(config, resources)
 
 
+def _contradictions(config: ConnectionConfig) -> Iterable[tuple[tuple[str, ...], str]]:
+    from adapters.modbus.contradictions import contradictions  # noqa: PLC0415 - only where a site file is read
+
+    return contradictions(config)
+
+
 spec = AdapterSpec(
     protocol="modbus",
     connection_model=ModbusConnection,
     point_model=ModbusPoint,
-    mailbox_layouts=frozenset({"standard"}),
+    mailbox_layouts=frozenset({"standard", BOUND}),
     build=_build,
+    contradictions=_contradictions,
 )

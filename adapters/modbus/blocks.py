@@ -1,17 +1,47 @@
-"""Which requests read a set of points: neighbours share a request, within what one Modbus answer can carry."""
+"""Which requests read a set of points: the fewest, within what the device carries. Pure.
+
+A :class:`Planner` also knows what the device refused. Refused as a whole, a request is bisected; a point that is
+refused alone is left out, two halves that are answered apart only stay apart, and both are tried again after a while.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from adapters.modbus.config import Table
+from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection, Table
 from adapters.modbus.translation import Point
 
-REGISTERS_PER_READ = 125  # Modbus application protocol V1.1b3, 6.3
-BITS_PER_READ = 2000  # ibid., 6.1
-# Reading over a gap of this many unused addresses is cheaper than another round trip.
-_GAP = {Table.HOLDING: 8, Table.INPUT: 8, Table.COIL: 64, Table.DISCRETE: 64}
+_BITS_PER_GAP = 8  # bits that may lie unused for each register that may: they cost a sixteenth of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request of a device may span; ``gap`` is how many registers nobody wants may lie within it."""
+
+    registers: int = REGISTERS_PER_READ
+    bits: int = BITS_PER_READ
+    gap: int = 8
+    forbidden: tuple[tuple[Table, range], ...] = ()
+
+    @classmethod
+    def of(cls, connection: ModbusConnection) -> Limits:
+        """The limits of a connection."""
+        return cls(
+            registers=connection.max_registers,
+            bits=connection.max_bits,
+            gap=connection.max_gap,
+            forbidden=tuple((stretch.table, stretch.window) for stretch in connection.forbidden),
+        )
+
+    def length(self, table: Table) -> int:
+        """The most cells of one answer."""
+        return self.bits if table.bits else self.registers
+
+    def near(self, table: Table, gap: range) -> bool:
+        """Whether one request may read across these unused cells."""
+        most = self.gap * _BITS_PER_GAP if table.bits else self.gap
+        return len(gap) <= most and not any(table is where and _meet(gap, window) for where, window in self.forbidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,29 +52,75 @@ class ReadBlock:
     window: range
     points: tuple[Point, ...]
 
-    def split(self) -> tuple[ReadBlock, ...]:
-        """One block per point: a device may refuse a request for the sake of a single address in it."""
-        return tuple(_block((point,)) for point in self.points)
+    def halves(self) -> tuple[ReadBlock, ReadBlock] | None:
+        """The same points in two requests; None when there is only one point."""
+        if len(self.points) == 1:
+            return None
+        middle = len(self.points) // 2
+        return _block(self.points[:middle]), _block(self.points[middle:])
 
 
-def plan(points: Iterable[Point]) -> tuple[ReadBlock, ...]:
-    """Few requests that bring all the points, in the order of tables and addresses."""
+def plan(points: Iterable[Point], limits: Limits, apart: Collection[tuple[Table, int]] = ()) -> tuple[ReadBlock, ...]:
+    """The fewest requests that bring all the points, in the order of tables and addresses.
+
+    ``apart`` are addresses at which a request must begin anew.
+    """
     blocks: list[ReadBlock] = []
-    for point in sorted(points, key=lambda point: (point.table, point.place.window.start, point.place.window.stop)):
-        if blocks and _joins(blocks[-1], point):
+    for point in sorted(points, key=lambda point: (point.table, point.place.reach.start, point.place.reach.stop)):
+        if blocks and _joins(blocks[-1], point, limits, apart):
             blocks[-1] = _block((*blocks[-1].points, point))
         else:
             blocks.append(_block((point,)))
     return tuple(blocks)
 
 
-def _joins(block: ReadBlock, point: Point) -> bool:
-    window, limit = point.place.window, BITS_PER_READ if point.table.bits else REGISTERS_PER_READ
-    near = window.start - block.window.stop <= _GAP[point.table]
-    return block.table is point.table and near and max(window.stop, block.window.stop) - block.window.start <= limit
+class Planner:
+    """The requests of one poll class, as far as its device is known; times are µs."""
+
+    def __init__(self, points: Iterable[Point], limits: Limits, retest: int) -> None:
+        self._points = tuple(points)
+        self._limits = limits
+        self._retest = retest
+        self._left_out: dict[str, int] = {}  # point -> when it is tried again
+        self._apart: dict[tuple[Table, int], int] = {}  # where a request begins anew -> until when
+        self._blocks = plan(self._points, limits)
+
+    def requests(self, now: int) -> tuple[ReadBlock, ...]:
+        """What to ask now; whatever was refused long enough ago is asked again."""
+        if any(due <= now for known in (self._left_out, self._apart) for due in known.values()):
+            self._left_out = {name: due for name, due in self._left_out.items() if due > now}
+            self._apart = {place: due for place, due in self._apart.items() if due > now}
+            self._replan()
+        return self._blocks
+
+    def leave_out(self, points: Iterable[Point], now: int) -> None:
+        """Ask no more for these points, which the device refuses, for a while."""
+        self._left_out.update((point.spec.name, now + self._retest) for point in points)
+        self._replan()
+
+    def keep_apart(self, second: ReadBlock, now: int) -> None:
+        """Begin a request with this block for a while: with what lies before it, it was refused."""
+        self._apart[second.table, second.window.start] = now + self._retest
+        self._replan()
+
+    def _replan(self) -> None:
+        wanted = [point for point in self._points if point.spec.name not in self._left_out]
+        self._blocks = plan(wanted, self._limits, self._apart)
+
+
+def _joins(block: ReadBlock, point: Point, limits: Limits, apart: Collection[tuple[Table, int]]) -> bool:
+    window, table = point.place.reach, point.table
+    if block.table is not table or (window.start > block.window.start and (table, window.start) in apart):
+        return False
+    span = max(window.stop, block.window.stop) - block.window.start
+    return span <= limits.length(table) and limits.near(table, range(block.window.stop, window.start))
 
 
 def _block(points: tuple[Point, ...]) -> ReadBlock:
-    windows = [point.place.window for point in points]
+    windows = [point.place.reach for point in points]
     window = range(min(each.start for each in windows), max(each.stop for each in windows))
     return ReadBlock(table=points[0].table, window=window, points=points)
+
+
+def _meet(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop

@@ -9,11 +9,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from adapters.modbus.config import ModbusConnection, Table
 from adapters.modbus.line import DeviceRefusal, Line
 from adapters.modbus.polling import News, Poller
+from adapters.modbus.schedule import Schedule
 from adapters.modbus.translation import Point, bind_all
 from adapters.modbus.writing import Writer
 from gateway.core.mailbox import HOST_BLOCK, Role
-from gateway.errors import LinkLost
-from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, Session, Write
+from gateway.errors import LinkLost, PointRejected
+from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, RoleWrite, Session, Write
 
 _SECOND = 1_000_000  # µs
 
@@ -56,20 +57,25 @@ class ModbusSession:
     ) -> None:
         self._line = line
         self._mailboxes = config.mailboxes
-        self._poller = Poller(line, config, points.values(), resources)
+        self._poller = Poller(line, config, settings, points, resources)
         self._writer = Writer(line, points, config.mailboxes)
-        self._interval = settings.poll / _SECOND
-        self._next_poll = 0.0
+        periods = [period / _SECOND for period in self._poller.periods]
+        now = asyncio.get_running_loop().time()
+        self._schedule = Schedule(periods, now, resources.entropy.jitter)
+        self._own = settings.poll / _SECOND
         self._hurried = False
 
     async def read(self) -> Sequence[News]:
         """Poll until something is new; a torn poll is repeated at once, but not twice in a row."""
         while True:
-            await self._line.idle(self._next_poll)
+            await self._line.idle(self._schedule.next_due)
             started = asyncio.get_running_loop().time()
-            poll = await self._poller.poll()
+            due = self._schedule.due(started)
+            poll = await self._poller.poll([round(period * _SECOND) for period in due])
+            self._schedule.done(due, started)
             self._hurried = poll.torn and not self._hurried
-            self._next_poll = started if self._hurried else started + self._interval
+            if self._hurried:
+                self._schedule.hurry(self._own, started)
             if poll.news:
                 return poll.news
 
@@ -77,10 +83,15 @@ class ModbusSession:
         """Write ACK_SEQ, unless the outcome is Busy; where the device refuses it, the link counts as lost."""
         if isinstance(outcome, Busy):
             return
-        address = self._mailboxes[receipt.mailbox].results + HOST_BLOCK[Role.ACKNOWLEDGE]
+        box = self._mailboxes[receipt.mailbox]
         try:
-            await self._line.write(Table.HOLDING, address, [receipt.sequence])
-        except DeviceRefusal as refusal:
+            if box.bound:
+                await self._writer.write([RoleWrite(mailbox=box.name, role=Role.ACKNOWLEDGE, value=receipt.sequence)])
+            else:
+                address = box.results + HOST_BLOCK[Role.ACKNOWLEDGE]
+                with self._line.ahead():
+                    await self._line.write(Table.HOLDING, address, [receipt.sequence])
+        except (DeviceRefusal, PointRejected) as refusal:
             raise LinkLost(f"{receipt.mailbox} takes no acknowledgement: {refusal}") from refusal
         self._poller.confirmed(receipt.mailbox, receipt.sequence)
 

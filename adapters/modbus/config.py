@@ -53,8 +53,16 @@ class PointType(StrEnum):
     UINT64 = "uint64"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+    BCD16 = "bcd16"
+    BCD32 = "bcd32"
+    BCD64 = "bcd64"
     STRING = "string"
     BOOL = "bool"
+
+    @property
+    def number(self) -> bool:
+        """Whether it is neither text nor a bit."""
+        return self not in (PointType.STRING, PointType.BOOL)
 
 
 # Registers of each type; a string's length is its own.
@@ -67,8 +75,25 @@ SIZES = {
     PointType.UINT64: 4,
     PointType.FLOAT32: 2,
     PointType.FLOAT64: 4,
+    PointType.BCD16: 1,
+    PointType.BCD32: 2,
+    PointType.BCD64: 4,
     PointType.BOOL: 1,
 }
+# What a device holds where it has no value, as SunSpec's information model reference (section "Data types") says.
+SUNSPEC_NOT_AVAILABLE = {
+    PointType.INT16: 0x8000,
+    PointType.UINT16: 0xFFFF,
+    PointType.INT32: 0x80000000,
+    PointType.UINT32: 0xFFFFFFFF,
+    PointType.INT64: 0x8000000000000000,
+    PointType.UINT64: 0xFFFFFFFFFFFFFFFF,
+    PointType.FLOAT32: 0x7FC00000,
+    PointType.FLOAT64: 0x7FF8000000000000,
+}
+REGISTERS_PER_READ = 125  # Modbus application protocol V1.1b3, 6.3
+BITS_PER_READ = 2000  # ibid., 6.1
+_REGISTER_BITS = 16
 Order = Literal["big", "little"]
 
 
@@ -81,6 +106,17 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.table}:{self.register}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Addresses of one table, such as ``holding:100-119``."""
+
+    table: Table
+    window: range
+
+    def __str__(self) -> str:
+        return f"{self.table}:{self.window.start}-{self.window.stop - 1}"
 
 
 def parse_address(value: object) -> Address:
@@ -116,6 +152,23 @@ def parse_duration(value: object) -> int:
     return duration
 
 
+def parse_stretch(value: object) -> Stretch:
+    """Read ``table:first-last``.
+
+    Raises:
+        ValueError: another shape, or no addresses.
+    """
+    if isinstance(value, Stretch):
+        return value
+    first, dash, last = value.rpartition("-") if isinstance(value, str) else ("", "", "")
+    if not dash or not re.fullmatch(r"[0-9]+", last):
+        raise ValueError(f"{value!r} is no stretch of addresses; write table:first-last, such as holding:100-119")
+    start = parse_address(first)
+    if not start.register <= int(last) < ADDRESSES:
+        raise ValueError(f"{last} is outside {start.register}..{ADDRESSES - 1}")
+    return Stretch(start.table, range(start.register, int(last) + 1))
+
+
 Duration = Annotated[
     int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
@@ -124,6 +177,42 @@ AddressField = Annotated[
     PlainValidator(parse_address),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(Table)}):[0-9]+$", "examples": ["holding:1006"]}),
+]
+
+
+StretchField = Annotated[
+    Stretch,
+    PlainValidator(parse_stretch),
+    PlainSerializer(str),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^({'|'.join(Table)}):[0-9]+-[0-9]+$", "examples": ["holding:100-119"]}
+    ),
+]
+
+
+def parse_not_available(value: object) -> int | Literal["sunspec"]:
+    """Read what stands for "no value": ``sunspec`` for the type's own, or the registers as one unsigned number.
+
+    Raises:
+        ValueError: neither.
+    """
+    if value == "sunspec":
+        return "sunspec"
+    try:
+        number = int(value, 0) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError(f"{value!r} is not sunspec, nor the registers as a number such as 0x8000")
+    return number
+
+
+NotAvailable = Annotated[
+    int | Literal["sunspec"],
+    PlainValidator(parse_not_available),
+    WithJsonSchema(
+        {"anyOf": [{"const": "sunspec"}, {"type": "integer"}, {"type": "string", "pattern": "^0x[0-9A-Fa-f]+$"}]}
+    ),
 ]
 
 
@@ -140,6 +229,17 @@ class ModbusConnection(BaseModel):
     timeout: Annotated[Duration, Field(description="longest wait for one answer")] = 1_000_000
     word_order: Annotated[Order, Field(description="which register of a number comes first")] = "big"
     byte_order: Annotated[Order, Field(description="which byte of a register comes first")] = "big"
+    max_registers: Annotated[int, Field(ge=1, le=REGISTERS_PER_READ, description="registers that one answer holds")] = (
+        REGISTERS_PER_READ
+    )
+    max_bits: Annotated[int, Field(ge=1, le=BITS_PER_READ, description="coils that one answer holds")] = BITS_PER_READ
+    max_gap: Annotated[
+        int, Field(ge=0, le=REGISTERS_PER_READ, description="unused registers read over to save a request")
+    ] = 8
+    forbidden: Annotated[
+        tuple[StretchField, ...], Field(description="addresses that no request may touch, such as holding:100-119")
+    ] = ()
+    retest: Annotated[Duration, Field(description="how soon an address that was refused is tried again")] = 60_000_000
     plain: Annotated[str | None, Field(min_length=1, description="why an unprotected link is good enough")] = None
 
     @field_validator("transport")
@@ -159,7 +259,11 @@ class ModbusConnection(BaseModel):
 
 
 class ModbusPoint(BaseModel):
-    """Where a point lives in the device, and how its registers are read."""
+    """Where a point lives in the device, and how its registers are read.
+
+    ``scale_factor`` is the address of an int16 that holds a power of ten (SunSpec's sunssf); it may change at run
+    time, so it is read in the same request. ``bit`` 0 is a register's least significant bit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -167,6 +271,13 @@ class ModbusPoint(BaseModel):
     type: PointType | None = None
     length: Annotated[int | None, Field(ge=1, le=123, description="registers of a string")] = None
     word_order: Order | None = None
+    byte_order: Order | None = None
+    bit: Annotated[int | None, Field(ge=0, lt=_REGISTER_BITS, description="which bit of a register a bool is")] = None
+    scale_factor: Annotated[AddressField | None, Field(description="register with the power of ten (SunSpec)")] = None
+    poll: Annotated[Duration | None, Field(description="time between two polls; without it, the connection's")] = None
+    not_available: Annotated[
+        NotAvailable | None, Field(description="what the registers hold when there is no value: sunspec, or 0x8000")
+    ] = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -177,8 +288,38 @@ class ModbusPoint(BaseModel):
             raise ValueError(f"type is missing; a {self.address.table} register can be {', '.join(PointType)}")
         if (self.type is PointType.STRING) != (self.length is not None):
             raise ValueError("length is for strings, and every string needs it: the number of registers")
+        if self.bit is not None and (self.kind is not PointType.BOOL or self.address.table.bits):
+            raise ValueError("bit is for type: bool in a holding or input register")
         if self.address.register + self.size > ADDRESSES:
             raise ValueError(f"{self.address} with {self.size} registers is outside 0..{ADDRESSES - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_scale(self) -> Self:
+        if self.scale_factor is None:
+            return self
+        if not self.kind.number:
+            raise ValueError(f"scale_factor is for numbers, not for {self.kind}")
+        if self.scale_factor.table is not self.address.table:
+            raise ValueError(f"scale_factor must be in the same table as the point, {self.address.table}")
+        if len(self.reach) > REGISTERS_PER_READ:
+            raise ValueError(
+                f"{self.scale_factor} is too far from {self.address}: both must come in one answer, "
+                f"of at most {REGISTERS_PER_READ} registers"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_what_is_absent(self) -> Self:
+        if self.not_available is None:
+            return self
+        if self.not_available == "sunspec":
+            if self.kind not in SUNSPEC_NOT_AVAILABLE:
+                raise ValueError(f"SunSpec has no such value for {self.kind}; write the registers as a number")
+        elif not self.kind.number:
+            raise ValueError(f"not_available is for numbers, not for {self.kind}")
+        elif self.not_available >= 1 << _REGISTER_BITS * self.size:
+            raise ValueError(f"{self.not_available:#x} does not fit into the {self.size} registers of {self.kind}")
         return self
 
     @property
@@ -195,3 +336,18 @@ class ModbusPoint(BaseModel):
     def window(self) -> range:
         """The addresses of the point in its table."""
         return range(self.address.register, self.address.register + self.size)
+
+    @property
+    def reach(self) -> range:
+        """The addresses that one answer must hold to read the point: with its scale factor, if it has one."""
+        if self.scale_factor is None:
+            return self.window
+        other = self.scale_factor.register
+        return range(min(self.window.start, other), max(self.window.stop, other + 1))
+
+    @property
+    def absent(self) -> int | None:
+        """The registers as one unsigned number, most significant first, when there is no value."""
+        if self.not_available == "sunspec":
+            return SUNSPEC_NOT_AVAILABLE[self.kind]
+        return self.not_available

@@ -3,7 +3,7 @@
 Rules
 -----
 * One request is in flight; the next one waits its turn. Turns are single requests, so that a write never waits for a
-  whole poll.
+  whole poll, and while somebody is :meth:`ahead`, no poll comes in between.
 * After a timeout the connection is closed, never used again: a late answer has nobody left to be mistaken by.
 * A caller that is cancelled leaves its request to finish on its own; the next one waits for that.
 * pymodbus never retries and never reconnects here: repeating is decided by those who know what is safe to repeat.
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -42,17 +43,24 @@ _EXCEPTIONS = {
     10: "gateway path unavailable",
     11: "gateway target did not respond",
 }
-_TRANSIENT = frozenset({5, 6, 10, 11})  # they say "not now" instead of "never"
+_TRANSIENT = frozenset({5, 6})  # they say "not now" instead of "never"
+_ADDRESS = frozenset({2, 3, 4})  # what devices answer when one address of several is not theirs
+_ABSENT = frozenset({10, 11})  # a gateway's word for a unit that is not there: for us as silent as if it were
 
 
 class DeviceRefusal(Exception):
     """The device answered a request with an exception code; the link itself is well."""
 
+    fault = "device_exception"
+
     def __init__(self, code: int) -> None:
         self.transient = code in _TRANSIENT
-        super().__init__(
-            f"the device answered exception {code}, {_EXCEPTIONS.get(code, 'which is not in the standard')}"
-        )
+        self.of_an_address = code in _ADDRESS
+        super().__init__(f"the device answered {_said(code)}")
+
+
+def _said(code: int) -> str:
+    return f"exception {code}, {_EXCEPTIONS.get(code, 'which is not in the standard')}"
 
 
 class Line:
@@ -63,6 +71,8 @@ class Line:
         self._clock = clock
         self._where = f"{settings.host}:{settings.port}"
         self._turn = asyncio.Lock()
+        self._ahead = 0  # how many are ahead of all polls
+        self._calm = asyncio.Event()  # set while there is nobody
         self._asking: set[asyncio.Task[tuple[ModbusPDU, int]]] = set()
         self._lost: str | None = None
         self._ended = asyncio.Event()
@@ -112,7 +122,19 @@ class Line:
             return
         raise LinkLost(self._lost or f"{self._where} closed the connection")
 
-    async def read(self, table: Table, window: range) -> tuple[Sequence[int], int]:
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Let no poll in between the requests made inside."""
+        self._ahead += 1
+        self._calm.clear()
+        try:
+            yield
+        finally:
+            self._ahead -= 1
+            if not self._ahead:
+                self._calm.set()
+
+    async def read(self, table: Table, window: range, *, ahead: bool = False) -> tuple[Sequence[int], int]:
         """Read the registers or bits of ``window``; also when the answer arrived, in µs UTC.
 
         Raises:
@@ -120,7 +142,9 @@ class Line:
             DeviceRefusal: an exception code.
         """
         call = self._readers[table]
-        answer, at = await self._ask(_READ[table], lambda: call(window.start, count=len(window), device_id=self._unit))
+        answer, at = await self._ask(
+            _READ[table], lambda: call(window.start, count=len(window), device_id=self._unit), ahead=ahead
+        )
         cells: Sequence[int] = answer.bits[: len(window)] if table.bits else answer.registers
         if len(cells) != len(window):
             raise self._lose(f"{self._where} answered {len(cells)} instead of {len(window)} values")
@@ -134,14 +158,22 @@ class Line:
             DeviceRefusal: an exception code.
         """
         if table is Table.COIL:
-            await self._ask(_WRITE_COIL, lambda: self._client.write_coil(address, bool(cells[0]), device_id=self._unit))
+            await self._ask(
+                _WRITE_COIL,
+                lambda: self._client.write_coil(address, bool(cells[0]), device_id=self._unit),
+                ahead=True,
+            )
         else:
             await self._ask(
-                _WRITE_REGISTERS, lambda: self._client.write_registers(address, list(cells), device_id=self._unit)
+                _WRITE_REGISTERS,
+                lambda: self._client.write_registers(address, list(cells), device_id=self._unit),
+                ahead=True,
             )
 
-    async def _ask(self, function: int, call: Callable[[], Awaitable[ModbusPDU]]) -> tuple[ModbusPDU, int]:
-        task = asyncio.ensure_future(self._take_turn(function, call))
+    async def _ask(
+        self, function: int, call: Callable[[], Awaitable[ModbusPDU]], *, ahead: bool = False
+    ) -> tuple[ModbusPDU, int]:
+        task = asyncio.ensure_future(self._take_turn(function, call, ahead=ahead))
         self._asking.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -152,7 +184,11 @@ class Line:
                 raise LinkLost(self._lost) from None  # the request was given up with its connection, not its caller
             raise
 
-    async def _take_turn(self, function: int, call: Callable[[], Awaitable[ModbusPDU]]) -> tuple[ModbusPDU, int]:
+    async def _take_turn(
+        self, function: int, call: Callable[[], Awaitable[ModbusPDU]], *, ahead: bool
+    ) -> tuple[ModbusPDU, int]:
+        if self._ahead and not ahead:
+            await self._calm.wait()
         async with self._turn:
             if self._lost is not None:
                 raise LinkLost(self._lost)
@@ -161,6 +197,8 @@ class Line:
             except (ModbusException, OSError) as error:
                 raise self._lose(f"{self._where} did not answer: {error}") from error
             at = self._clock.now()
+        if answer.isError() and answer.exception_code in _ABSENT:
+            raise self._lose(f"unit {self._unit} at {self._where} is not there: {_said(answer.exception_code)}")
         if answer.isError():
             raise DeviceRefusal(answer.exception_code)
         if answer.function_code != function:

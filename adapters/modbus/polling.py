@@ -2,27 +2,32 @@
 
 Order
 -----
-1. per mailbox, what we wrote there (ACK_SEQ, RESULT_SEQ), then the site's block in one read;
-2. the points outside the blocks;
+1. per mailbox, what we wrote there (ACK_SEQ, RESULT_SEQ) and what the site asks;
+2. the points of the classes that are due; while a request waits, of all classes, since its message may need them;
 3. per mailbox, the request sequence again: only if it did not move, 1 and 2 belong together.
 
-Nothing is remembered before the last answer is in, so that a cancelled poll is as if it had never begun.
+Nothing is remembered before the last answer is in, so that a cancelled poll is as if it had never begun; only what the
+device refuses is remembered at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from adapters.modbus.blocks import ReadBlock, plan
-from adapters.modbus.config import Table
+from adapters.modbus.blocks import Limits, Planner, ReadBlock
+from adapters.modbus.config import ModbusConnection
 from adapters.modbus.line import DeviceRefusal, Line
-from adapters.modbus.translation import Point, faulty, read_point, too_short
-from gateway.core.mailbox import HOST_BLOCK, Block, Frame, FrameReader, MailboxSpec, Role, parse_block, payload_window
-from gateway.core.point import Access, Reading, is_news
-from gateway.ports import ConnectionConfig, MailboxStatus, Receipt, Request, Resources
+from adapters.modbus.mailboxes import BlockBox, Box, Glimpse, PointBox
+from adapters.modbus.translation import Point, cut, divide, faulty, raw_bytes, read_point
+from gateway.core.mailbox import Frame
+from gateway.core.point import Reading, is_news
+from gateway.ports import ConnectionConfig, MailboxStatus, Reachable, Receipt, Request, Resources
 
-News = Reading | Request | MailboxStatus
+News = Reading | Request | MailboxStatus | Reachable
+
+_SECOND = 1_000_000  # µs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,137 +38,195 @@ class Poll:
     torn: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Glimpse:
-    """A mailbox as the first half of a poll showed it."""
-
-    block: Block
-    at: int
-    acknowledged: int
-    result_seq: int
-
-
 class Poller:
     """What must be known between two polls of one session."""
 
-    def __init__(self, line: Line, config: ConnectionConfig, points: Iterable[Point], resources: Resources) -> None:
+    def __init__(
+        self,
+        line: Line,
+        config: ConnectionConfig,
+        settings: ModbusConnection,
+        points: Mapping[str, Point],
+        resources: Resources,
+    ) -> None:
         self._line = line
         self._event = resources.event
         self._labels = {"site": config.site, "connection": config.name}
-        self._boxes = config.mailboxes
-        self._frames = {name: FrameReader(box) for name, box in config.mailboxes.items()}
         self._specs = {name: spec for name, (spec, _) in config.points.items()}
-        self._payloads, outside = _divide(points, config.mailboxes)
-        self._blocks = plan(outside)
+        limits = Limits.of(settings)
+        payloads, self._classes = divide(points.values(), config.mailboxes, settings)
+        self._boxes: dict[str, Box] = {
+            name: PointBox(spec, line, points, limits) if spec.bound else BlockBox(spec, line, payloads[name])
+            for name, spec in config.mailboxes.items()
+        }
+        self._planners = {
+            period: Planner(members, limits, settings.retest) for period, members in self._classes.items()
+        }
+        self._probe = Planner(points.values(), limits, settings.retest) if self._only_written(points) else None
         self._readings: dict[str, Reading] = {}  # as last told
+        self._refused: dict[str, Reading] = {}  # points that are left out for now
         self._statuses: dict[str, MailboxStatus] = {}
         self._troubles: set[str] = set()
+        self._reached = False
+
+    @property
+    def periods(self) -> frozenset[int]:
+        """The periods of all classes, in µs; mailboxes belong to the connection's own."""
+        return frozenset(self._classes)
 
     def confirmed(self, mailbox: str, sequence: int) -> None:
         """Stop showing this request."""
-        self._frames[mailbox].confirmed(sequence)
+        self._boxes[mailbox].frames.confirmed(sequence)
 
-    async def poll(self) -> Poll:
-        """Look once at everything.
+    async def poll(self, due: Collection[int]) -> Poll:
+        """Look once at the mailboxes and at the points of these periods.
 
         Raises:
             LinkLost: the connection is gone.
         """
-        glimpses = {name: seen for name, box in self._boxes.items() if (seen := await self._glimpse(box)) is not None}
-        readings = await self._read_points()
+        glimpses = {name: seen for name in self._boxes if (seen := await self._glimpse(name)) is not None}
+        asked = any(self._boxes[name].frames.asks(seen.sequence) for name, seen in glimpses.items())
+        readings, raw = await self._read_points(self._classes if asked else due)
         torn = False
         requests: list[Request] = []
-        found = list(readings.values())
-        for name, glimpse in glimpses.items():
-            again = await self._sequence(self._boxes[name])
+        statuses: list[MailboxStatus] = []
+        found = dict(readings)
+        for name, seen in glimpses.items():
+            again = await self._sequence(name)
             if again is None:
                 continue
-            (sequence, at), block = again, glimpse.block
-            torn = torn or sequence != block.sequence
-            frame = self._frames[name].observe(block, glimpse.at, sequence_after=sequence, after_at=at)
-            if frame is not None:
-                payload = self._payload(name, block, glimpse.at)
-                found += payload.values()
-                requests.append(_request(name, frame, glimpse, {**readings, **payload}, at))
-        return Poll(news=[*requests, *self._changed(found), *self._moved(glimpses)], torn=torn)
+            torn = torn or again[0] != seen.sequence
+            request, status = self._look(name, seen, again, readings, raw)
+            statuses += status
+            if request is not None:
+                found |= request.snapshot
+                requests.append(request)
+        return Poll(news=[*requests, *self._changed(found.values()), *self._moved(statuses), *self._reach()], torn=torn)
 
-    async def _glimpse(self, box: MailboxSpec) -> _Glimpse | None:
-        """Read both blocks of a mailbox; None where the device refuses, which is told once."""
-        first = box.results + HOST_BLOCK[Role.ACKNOWLEDGE]
+    def _look(
+        self,
+        name: str,
+        seen: Glimpse,
+        again: tuple[int, int],
+        readings: dict[str, Reading],
+        raw: Mapping[str, bytes],
+    ) -> tuple[Request | None, list[MailboxStatus]]:
+        """Put one mailbox together; nothing where a role of it has no value, which its point tells."""
+        box, (sequence, at) = self._boxes[name], again
         try:
-            (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + 2))
-            registers, at = await self._line.read(Table.HOLDING, box.site_block)
-        except DeviceRefusal as refusal:
-            self._trouble(f"mailbox {box.name}", str(refusal))
-            return None
-        return _Glimpse(block=parse_block(registers), at=at, acknowledged=acknowledged, result_seq=result_seq)
+            block = box.block(seen, readings, raw)
+        except ValueError as error:
+            self._trouble(f"mailbox {name}", str(error))
+            return None, []
+        self._relief(f"mailbox {name}")
+        frame = box.frames.observe(block, seen.at, sequence_after=sequence, after_at=at)
+        status = MailboxStatus(
+            mailbox=name,
+            request_seq=block.sequence,
+            acknowledged=seen.acknowledged,
+            result_seq=seen.result_seq,
+            result_acknowledged=block.result_acknowledged,
+            at=seen.at,
+        )
+        if frame is None:
+            return None, [status]
+        return _request(name, frame, seen, box.snapshot(block, readings, seen.at), at), [status]
 
-    async def _sequence(self, box: MailboxSpec) -> tuple[int, int] | None:
-        """Read REQUEST_SEQ once more, and when; None where the device refuses."""
+    async def _glimpse(self, name: str) -> Glimpse | None:
+        """Look at a mailbox; None where the device refuses, or a role has no value, which is told once."""
         try:
-            (sequence,), at = await self._line.read(Table.HOLDING, box.site_block[:1])
-        except DeviceRefusal as refusal:
-            self._trouble(f"mailbox {box.name}", str(refusal))
+            return await self._boxes[name].glimpse()
+        except (DeviceRefusal, ValueError) as fault:
+            self._trouble(f"mailbox {name}", str(fault))
             return None
-        self._relief(f"mailbox {box.name}")
-        return sequence, at
 
-    async def _read_points(self) -> dict[str, Reading]:
+    async def _sequence(self, name: str) -> tuple[int, int] | None:
+        """Read a request's number once more, and when; None as above."""
+        try:
+            return await self._boxes[name].sequence()
+        except (DeviceRefusal, ValueError) as fault:
+            self._trouble(f"mailbox {name}", str(fault))
+            return None
+
+    async def _read_points(self, periods: Collection[int]) -> tuple[dict[str, Reading], dict[str, bytes]]:
+        """The readings of these classes, and the bytes of their values as a mailbox of points counts them."""
         readings: dict[str, Reading] = {}
-        for block in self._blocks:
-            for point, reading in await self._read_block(block):
-                readings[point.spec.name] = reading
-        return readings
+        raw: dict[str, bytes] = {}
+        for period in sorted(periods):
+            planner = self._planners[period]
+            for block in planner.requests(self._monotonic()):
+                await self._read_block(planner, block, readings, raw)
+            for point in self._classes[period]:
+                if point.spec.name not in readings and (last := self._refused.get(point.spec.name)) is not None:
+                    readings[point.spec.name] = replace(last, at=self._line.now())
+        if self._probe is not None:
+            for block in self._probe.requests(self._monotonic()):
+                await self._read_block(self._probe, block, {}, {})
+        return readings, raw
 
-    async def _read_block(self, block: ReadBlock) -> list[tuple[Point, Reading]]:
+    async def _read_block(
+        self, planner: Planner, block: ReadBlock, readings: dict[str, Reading], raw: dict[str, bytes]
+    ) -> bool:
+        """Read one block into ``readings``; whether it was answered as a whole."""
         try:
             cells, at = await self._line.read(block.table, block.window)
         except DeviceRefusal as refusal:
-            if len(block.points) == 1:
-                return [(block.points[0], self._refused(block.points[0], refusal))]
-        else:
+            return await self._bisect(planner, block, refusal, readings, raw)
+        for point in block.points:
+            name, own = point.spec.name, cut(cells, block.window, point)
+            readings[name], raw[name] = read_point(point, own, at), raw_bytes(point, own)
+            self._refused.pop(name, None)
+            self._relief(name)
+        return True
+
+    async def _bisect(
+        self,
+        planner: Planner,
+        block: ReadBlock,
+        refusal: DeviceRefusal,
+        readings: dict[str, Reading],
+        raw: dict[str, bytes],
+    ) -> bool:
+        """One address can spoil a request for all: find it, and leave it out for a while."""
+        halves = block.halves() if refusal.of_an_address else None
+        if halves is None:
             for point in block.points:
-                self._relief(point.spec.name)
-            return [(point, read_point(point, _cut(cells, block.window, point), at)) for point in block.points]
-        # One address can spoil a request for all: from now on, in this session, each point is read on its own.
-        parts = block.split()
-        self._blocks = tuple(part for each in self._blocks for part in (parts if each is block else (each,)))
-        return [reading for part in parts for reading in await self._read_block(part)]
+                readings[point.spec.name] = self._faulty(point, refusal)
+            if not refusal.transient:
+                self._refused.update((point.spec.name, readings[point.spec.name]) for point in block.points)
+                planner.leave_out(block.points, self._monotonic())
+            return False
+        whole = [await self._read_block(planner, half, readings, raw) for half in halves]
+        if all(whole):
+            planner.keep_apart(halves[1], self._monotonic())
+        return False
 
-    def _refused(self, point: Point, refusal: DeviceRefusal) -> Reading:
+    def _faulty(self, point: Point, refusal: DeviceRefusal) -> Reading:
         self._trouble(point.spec.name, str(refusal))
-        return faulty(point, "device_exception", f"{refusal} for {point.place.address}", self._line.now())
-
-    def _payload(self, mailbox: str, block: Block, at: int) -> dict[str, Reading]:
-        """Decode the points that lie in the payload from the checked block itself."""
-        whole = payload_window(self._boxes[mailbox], len(block.payload))
-        return {
-            point.spec.name: read_point(point, _cut(block.payload, whole, point), at)
-            if point.place.window.stop <= whole.stop
-            else too_short(point, block.length, at)
-            for point in self._payloads[mailbox]
-        }
+        return faulty(point, refusal.fault, f"{refusal} for {point.place.address}", self._line.now())
 
     def _changed(self, readings: Iterable[Reading]) -> list[Reading]:
         news = [r for r in readings if is_news(self._specs[r.point], self._readings.get(r.point), r)]
         self._readings.update((reading.point, reading) for reading in news)
         return news
 
-    def _moved(self, glimpses: Mapping[str, _Glimpse]) -> list[MailboxStatus]:
-        statuses = [
-            MailboxStatus(
-                mailbox=name,
-                request_seq=seen.block.sequence,
-                acknowledged=seen.acknowledged,
-                result_seq=seen.result_seq,
-                result_acknowledged=seen.block.result_acknowledged,
-                at=seen.at,
-            )
-            for name, seen in glimpses.items()
-        ]
+    def _moved(self, statuses: Iterable[MailboxStatus]) -> list[MailboxStatus]:
         news = [status for status in statuses if _numbers(self._statuses.get(status.mailbox)) != _numbers(status)]
         self._statuses.update((status.mailbox, status) for status in news)
         return news
+
+    def _reach(self) -> list[Reachable]:
+        """Told once where nothing is read, so that what is only written is written at all."""
+        if self._probe is None or self._reached:
+            return []
+        self._reached = True
+        return [Reachable(at=self._line.now())]
+
+    def _only_written(self, points: Mapping[str, Point]) -> bool:
+        return bool(points) and not self._boxes and not any(self._classes.values())
+
+    def _monotonic(self) -> int:
+        return int(asyncio.get_running_loop().time() * _SECOND)
 
     def _trouble(self, what: str, detail: str) -> None:
         if what not in self._troubles:
@@ -176,29 +239,7 @@ class Poller:
             self._event("point_read_recovered", **self._labels, what=what)
 
 
-def _divide(
-    points: Iterable[Point], mailboxes: Mapping[str, MailboxSpec]
-) -> tuple[dict[str, list[Point]], list[Point]]:
-    """Part the points into those of each payload and all others; points that are only written are not polled."""
-    payloads: dict[str, list[Point]] = {name: [] for name in mailboxes}
-    outside: list[Point] = []
-    for point in points:
-        if point.spec.access is Access.WRITE:
-            continue
-        home = outside
-        for name, box in mailboxes.items():
-            if point.table is Table.HOLDING and point.place.address.register in payload_window(box, box.capacity):
-                home = payloads[name]
-        home.append(point)
-    return payloads, outside
-
-
-def _cut(cells: Sequence[int], window: range, point: Point) -> Sequence[int]:
-    first = point.place.window.start - window.start
-    return cells[first : first + point.place.size]
-
-
-def _request(mailbox: str, frame: Frame, seen: _Glimpse, snapshot: dict[str, Reading], at: int) -> Request:
+def _request(mailbox: str, frame: Frame, seen: Glimpse, snapshot: dict[str, Reading], at: int) -> Request:
     return Request(
         mailbox=mailbox,
         sequence=frame.block.sequence,

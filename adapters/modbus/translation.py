@@ -6,18 +6,22 @@ Rules
 * Orders are applied to numbers: ``byte_order`` within a register, ``word_order`` between them. A string knows only the
   order of its bytes.
 * Encoding refuses what a register cannot hold exactly; it never rounds and never clamps.
+* A scale factor is an int16 in -10..10 beside the point (SunSpec's sunssf): the raw number times that power of ten,
+  before ``scale`` and ``offset``. One outside, as a device without a value has it, makes the reading BAD.
+* What stands for "no value" is NOT_AVAILABLE, never a number: 0x8000 is not -32768.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 
-from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType, Table
-from gateway.core.point import PointSpec, Quality, Reading, Value, fit_text, number_reading, raw_of
+from adapters.modbus.config import SIZES, ModbusConnection, ModbusPoint, Order, PointType, Table
+from gateway.core.mailbox import MailboxSpec, payload_window
+from gateway.core.point import Access, PointSpec, Quality, Reading, Value, fit_text, number_reading, raw_of
 from gateway.ports import ConnectionConfig
 
 _INTEGERS = {
@@ -28,7 +32,10 @@ _INTEGERS = {
     PointType.INT64: "q",
     PointType.UINT64: "Q",
 }
+_BCD = frozenset({PointType.BCD16, PointType.BCD32, PointType.BCD64})
+_SCALE_FACTORS = range(-10, 11)  # SunSpec information model reference, sunssf
 _FLOATS = {PointType.FLOAT32: "f", PointType.FLOAT64: "d"}
+_EXACT = Context(prec=400)  # more digits than a float64 has
 _DIGITS = {PointType.FLOAT32: range(6, 10), PointType.FLOAT64: range(15, 18)}  # enough to tell any two floats apart
 
 
@@ -53,7 +60,7 @@ def bind(spec: PointSpec, place: ModbusPoint, connection: ModbusConnection) -> P
         spec=spec,
         place=place,
         word_order=place.word_order or connection.word_order,
-        byte_order=connection.byte_order,
+        byte_order=place.byte_order or connection.byte_order,
     )
 
 
@@ -73,18 +80,126 @@ def bind_all(config: ConnectionConfig) -> dict[str, Point]:
     return points
 
 
+def divide(
+    points: Iterable[Point], mailboxes: Mapping[str, MailboxSpec], connection: ModbusConnection
+) -> tuple[dict[str, list[Point]], dict[int, list[Point]]]:
+    """Part the points into those of each mailbox's payload, and all others by their period in µs.
+
+    The connection's own period is there in any case, for its mailboxes. Points that are only written are in neither.
+    """
+    payloads: dict[str, list[Point]] = {name: [] for name in mailboxes}
+    classes: dict[int, list[Point]] = {connection.poll: []}
+    for point in points:
+        if point.spec.access is Access.WRITE:
+            continue
+        home = home_of(point, mailboxes)
+        if home is not None:
+            payloads[home].append(point)
+        else:
+            classes.setdefault(point.place.poll or connection.poll, []).append(point)
+    return payloads, classes
+
+
+def home_of(point: Point, mailboxes: Mapping[str, MailboxSpec]) -> str | None:
+    """The mailbox in whose payload registers a point lies."""
+    for name, box in mailboxes.items():
+        if point.table is Table.HOLDING and point.place.address.register in payload_window(box, box.capacity):
+            return name
+    return None
+
+
+def cut(cells: Sequence[int], window: range, point: Point) -> Sequence[int]:
+    """The cells of a point's reach out of those of ``window``."""
+    first = point.place.reach.start - window.start
+    return cells[first : first + len(point.place.reach)]
+
+
+def raw_bytes(point: Point, cells: Sequence[int]) -> bytes:
+    """A point's value in bytes, as the CRC of a mailbox of points counts it: most significant first, a text as it is.
+
+    ``cells`` are those of its reach.
+    """
+    first = point.place.window.start - point.place.reach.start
+    own = cells[first : first + point.place.size]
+    if point.place.kind is PointType.BOOL:
+        return bytes([_read_bit(point, own[0])])
+    data = _bytes(point, own)
+    return data.split(b"\0", 1)[0].rstrip(b" ") if point.place.kind is PointType.STRING else data
+
+
 def read_point(point: Point, cells: Sequence[int], at: int) -> Reading:
-    """Read a point from exactly its registers or bits; whatever is wrong with them is a reading of quality BAD."""
-    kind = point.place.kind
+    """Read a point from exactly the cells of its ``reach``; whatever is wrong with them is a reading without value."""
+    place = point.place
+    kind = place.kind
+    first = place.window.start - place.reach.start
+    own = cells[first : first + place.size]
     if kind is PointType.BOOL:
-        return Reading(point=point.spec.name, value=cells[0] != 0, at=at)
-    data = _bytes(point, cells)
+        return Reading(point=point.spec.name, value=_read_bit(point, own[0]), at=at)
+    data = _bytes(point, own)
     if kind is PointType.STRING:
         return _read_text(point, data, at)
+    if place.absent is not None and _is_absent(place, data):
+        return _not_available(point, at)
+    raw = _raw(kind, data)
+    if raw is None:
+        return faulty(point, "not_bcd", f"{data.hex()} has digits that are not decimal", at)
+    if place.scale_factor is not None:
+        factor = read_scale_factor(point, cells[place.scale_factor.register - place.reach.start])
+        if factor is None:
+            return faulty(point, "scale_factor", f"{place.scale_factor} holds no scale factor in -10..10", at)
+        raw = _shifted(raw, factor)
+    return number_reading(point.spec, raw, at)
+
+
+def read_scale_factor(point: Point, register: int) -> int | None:
+    """The power of ten in a scale-factor register, or None when it is none."""
+    data = struct.pack(f"{_endian(point)}H", register)
+    (factor,) = struct.unpack(">h", data)
+    return factor if factor in _SCALE_FACTORS else None
+
+
+def _shifted(raw: Decimal, factor: int) -> Decimal:
+    """Raw times a power of ten, exact however long, and without an exponent of its own."""
+    if not raw.is_finite() or factor < 0:
+        return raw.scaleb(factor, _EXACT) if raw.is_finite() else raw
+    return _EXACT.multiply(raw, Decimal(10) ** factor)
+
+
+def _read_bit(point: Point, cell: int) -> bool:
+    bit = point.place.bit
+    if bit is None:
+        return cell != 0
+    (register,) = struct.unpack(">H", struct.pack(f"{_endian(point)}H", cell))
+    return bool(register >> bit & 1)
+
+
+def _raw(kind: PointType, data: bytes) -> Decimal | None:
+    """The number in the registers; None for binary-coded digits beyond 9."""
     if kind in _INTEGERS:
         (number,) = struct.unpack(f">{_INTEGERS[kind]}", data)
-        return _read_number(point, Decimal(number), at)
-    return _read_number(point, _float_decimal(kind, data), at)
+        return Decimal(number)
+    if kind in _BCD:
+        return Decimal(data.hex()) if data.hex().isdecimal() else None
+    return _float_decimal(kind, data)
+
+
+def _is_absent(place: ModbusPoint, data: bytes) -> bool:
+    """Whether the registers say "no value"; for floats every NaN does, as IEEE 754 has many."""
+    if place.not_available == "sunspec" and place.kind in _FLOATS:
+        (number,) = struct.unpack(f">{_FLOATS[place.kind]}", data)
+        return math.isnan(number)
+    return int.from_bytes(data, "big") == place.absent
+
+
+def _not_available(point: Point, at: int) -> Reading:
+    return Reading(
+        point=point.spec.name,
+        value=None,
+        quality=Quality.NOT_AVAILABLE,
+        at=at,
+        fault="not_available",
+        detail=f"the device has no value at {point.place.address}",
+    )
 
 
 def too_short(point: Point, length: int, at: int) -> Reading:
@@ -99,15 +214,8 @@ def faulty(point: Point, fault: str, detail: str, at: int) -> Reading:
     return Reading(point=point.spec.name, value=None, quality=Quality.BAD, at=at, fault=fault, detail=detail)
 
 
-def _read_number(point: Point, raw: Decimal, at: int) -> Reading:
-    try:
-        return number_reading(point.spec, raw, at)
-    except InvalidOperation:  # a float as large as 1e30 cannot be kept to the digits of a scale
-        return faulty(point, "out_of_range", f"{raw:.6g} at a scale of {point.spec.scale} has too many digits", at)
-
-
-def write_point(point: Point, value: Value) -> list[int]:
-    """Lay an engineering value into the registers, or the bit, of a point.
+def write_point(point: Point, value: Value, factor: int = 0) -> list[int]:
+    """Lay an engineering value into the registers, or the bit, of a point; ``factor`` is its scale factor now.
 
     Raises:
         ValueError: another type, outside the point's range, or not exactly what registers of this type can hold.
@@ -122,10 +230,13 @@ def write_point(point: Point, value: Value) -> list[int]:
     if not isinstance(value, Decimal):
         raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - refused like every other value
     raw = raw_of(point.spec, value)
-    reading = _read_number(point, raw, 0)
+    reading = number_reading(point.spec, raw, 0)
     if reading.quality is not Quality.GOOD:
         raise ValueError(reading.detail)
-    return _registers(point, _write_number(kind, raw, value))
+    data = _write_number(kind, _shifted(raw, -factor), value)
+    if point.place.absent is not None and _is_absent(point.place, data):
+        raise ValueError(f"{value} would be {data.hex()} in the registers, which means that there is no value")
+    return _registers(point, data)
 
 
 def fitted(point: Point, value: Value) -> Value:
@@ -143,10 +254,19 @@ def _write_number(kind: PointType, raw: Decimal, value: Decimal) -> bytes:
             raise ValueError(f"{value} does not fit into {kind}") from error
     if raw != raw.to_integral_value():
         raise ValueError(f"{value} would be {raw:f} in the register, which is not a whole number")
+    if kind in _BCD:
+        return _write_bcd(kind, int(raw), value)
     try:
         return struct.pack(f">{_INTEGERS[kind]}", int(raw))
     except struct.error as error:
         raise ValueError(f"{value} would be {int(raw)} in the register, which does not fit into {kind}") from error
+
+
+def _write_bcd(kind: PointType, raw: int, value: Decimal) -> bytes:
+    digits = 4 * SIZES[kind]
+    if not 0 <= raw < 10**digits:
+        raise ValueError(f"{value} would be {raw} in the register, which does not fit into {kind}: {digits} digits")
+    return bytes.fromhex(f"{raw:0{digits}}")
 
 
 def _read_text(point: Point, data: bytes, at: int) -> Reading:

@@ -5,6 +5,8 @@ Rules
 * Only points with ``access: write`` and the gateway's own block of a declared mailbox; everything else is refused.
 * Values are refused, never clamped. Comparison is in raw registers.
 * Neighbouring roles of one mailbox share a request; RESULT_SEQ goes alone and last, since it makes the rest valid.
+* Writes go ahead of polls: nothing is read between a write and its reading back.
+* A value with a scale factor is laid out by the factor as the device has it at that moment.
 * One retry, then the write is refused for good. An answer that means "not now" ends the session instead: the runtime
   comes back later and writes the same again.
 """
@@ -15,10 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from adapters.modbus.blocks import REGISTERS_PER_READ
-from adapters.modbus.config import Table
+from adapters.modbus.config import REGISTERS_PER_READ, Table
 from adapters.modbus.line import DeviceRefusal, Line
-from adapters.modbus.translation import Point, fitted, write_point
+from adapters.modbus.translation import Point, fitted, read_scale_factor, write_point
+from gateway.core.binding import role_point
 from gateway.core.mailbox import HOST_BLOCK, SEQUENCES, MailboxSpec, Role, text_registers
 from gateway.core.point import Access
 from gateway.errors import LinkLost, PointRejected
@@ -57,14 +59,51 @@ class Writer:
             LinkLost: the outcome is unknown.
             PointRejected: a step is not allowed, or did not take; later ones were not made.
         """
-        for mailbox, group in groupby(steps, key=lambda step: step.mailbox if isinstance(step, RoleWrite) else None):
-            if mailbox is not None:
-                roles = self._bridged(mailbox, [step for step in group if isinstance(step, RoleWrite)])
-                await self._deliver(mailbox, role_runs(mailbox, self._mailboxes.get(mailbox), roles))
-                continue
-            for step in group:
-                if isinstance(step, PointWrite):
-                    await self._deliver(step.point, [point_run(self._points.get(step.point), step)])
+        with self._line.ahead():
+            for mailbox, group in groupby(steps, key=self._blocks_of):
+                if mailbox is not None:
+                    roles = self._bridged(mailbox, [step for step in group if isinstance(step, RoleWrite)])
+                    await self._deliver(mailbox, role_runs(mailbox, self._mailboxes.get(mailbox), roles))
+                    continue
+                for step in group:
+                    await self._one(step)
+
+    def _blocks_of(self, step: Write) -> str | None:
+        """The mailbox in blocks of registers that a step belongs to."""
+        if not isinstance(step, RoleWrite):
+            return None
+        spec = self._mailboxes.get(step.mailbox)
+        return None if spec is not None and spec.bound else step.mailbox
+
+    async def _one(self, step: Write) -> None:
+        """Write a point, or a role that is one."""
+        if isinstance(step, RoleWrite):
+            try:
+                name, value = role_point(self._mailboxes[step.mailbox], step.role, step.value)
+            except ValueError as error:
+                raise PointRejected(f"{step.mailbox}.{step.role}", str(error)) from error
+            step = PointWrite(point=name, value=value, fit=True)
+        if isinstance(step, PointWrite):
+            point = self._points.get(step.point)
+            await self._deliver(step.point, [point_run(point, step, await self._factor(point))])
+
+    async def _factor(self, point: Point | None) -> int:
+        """The scale factor of a point as it is now; 0 without one.
+
+        Raises:
+            PointRejected: there is none to be had.
+        """
+        if point is None or point.place.scale_factor is None:
+            return 0
+        place = point.place.scale_factor
+        try:
+            (register,), _ = await self._line.read(place.table, range(place.register, place.register + 1), ahead=True)
+        except DeviceRefusal as refusal:
+            raise PointRejected(point.spec.name, f"its scale factor {place} cannot be read: {refusal}") from refusal
+        factor = read_scale_factor(point, register)
+        if factor is None:
+            raise PointRejected(point.spec.name, f"{place} holds no scale factor in -10..10")
+        return factor
 
     def _bridged(self, mailbox: str, steps: list[RoleWrite]) -> list[RoleWrite]:
         """Add the heartbeat as it stands where it lies between what is written, so that one request carries it all."""
@@ -93,7 +132,7 @@ class Writer:
     async def _difference(self, runs: Sequence[Run]) -> str:
         """Read everything back in as few requests as it takes; empty when it is what was written."""
         for window, parts in _spans(runs):
-            cells, _ = await self._line.read(parts[0].table, window)
+            cells, _ = await self._line.read(parts[0].table, window, ahead=True)
             for run in parts:
                 first = run.address - window.start
                 found = [int(cell) for cell in cells[first : first + len(run.cells)]]
@@ -102,8 +141,8 @@ class Writer:
         return ""
 
 
-def point_run(point: Point | None, step: PointWrite) -> Run:
-    """The request that writes one point.
+def point_run(point: Point | None, step: PointWrite, factor: int = 0) -> Run:
+    """The request that writes one point; ``factor`` is its scale factor now.
 
     Raises:
         PointRejected: no such point, not for writing, or not a value that it can hold.
@@ -115,7 +154,7 @@ def point_run(point: Point | None, step: PointWrite) -> Run:
     if point.table not in (Table.HOLDING, Table.COIL):
         raise PointRejected(step.point, f"{point.place.address} cannot be written: Modbus only reads {point.table}")
     try:
-        cells = write_point(point, fitted(point, step.value) if step.fit else step.value)
+        cells = write_point(point, fitted(point, step.value) if step.fit else step.value, factor)
     except ValueError as error:
         raise PointRejected(step.point, str(error)) from error
     return Run(table=point.table, address=point.place.address.register, cells=tuple(cells))

@@ -18,11 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import orjson
-
 from gateway.core import codec, strict_json
-from gateway.core.message import UNIT, Alignment, Creation, Lane, Problem, Ref
+from gateway.core.message import UNIT, Alignment, Creation, Lane, Problem
 from gateway.core.transaction import State
+from gateway.errors import StrictJsonError
 
 ALIGNED_ASSETS = "alignedAssets"  # the unit's member that is filled from what it aligns
 _NAMED = {"assets": "assetName", "unit": "unitName"}
@@ -107,8 +106,15 @@ def ending(lane: Lane, state: State, problems: Sequence[Problem]) -> str:
 
 # ---------------------------------------------------------------- contents
 def names_in(content: bytes) -> tuple[str, ...]:
-    """The names of what a message's content creates; a row without a usable one has none."""
-    return tuple(each.name for each in creations(orjson.loads(content)))
+    """The names of what a message's content creates; a row without a usable one has none.
+
+    Of a refused message the content may be one that nobody could read back: it creates nothing anyway.
+    """
+    try:
+        document = strict_json.loads(content, limit=len(content))
+    except StrictJsonError:
+        return ()
+    return tuple(each.name for each in creations(document)) if isinstance(document, dict) else ()
 
 
 def creations(content: Mapping[str, object], *, longest: int | None = None) -> tuple[Creation, ...]:
@@ -140,24 +146,3 @@ def completed(content: bytes, names: Iterable[str]) -> bytes:
 def _member(tree: object, name: str) -> str | None:
     value = tree.get(name) if isinstance(tree, Mapping) else None
     return value if isinstance(value, str) and value else None
-
-
-# ---------------------------------------------------------------- for the journal
-def to_json(alignment: Alignment) -> str:
-    """As text, for the journal."""
-    refs = [[ref.asset, None if ref.lane is None else str(ref.lane), ref.message_id] for ref in alignment.refs]
-    return orjson.dumps([refs, alignment.gsp_group, alignment.limit, alignment.wait_until]).decode()
-
-
-def from_json(text: str) -> Alignment:
-    """Read what :func:`to_json` wrote."""
-    refs, gsp_group, limit, wait_until = orjson.loads(text)
-    return Alignment(
-        refs=tuple(
-            Ref(asset=asset, lane=None if lane is None else Lane.parse(lane), message_id=message_id)
-            for asset, lane, message_id in refs
-        ),
-        gsp_group=gsp_group,
-        limit=limit,
-        wait_until=wait_until,
-    )

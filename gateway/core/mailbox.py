@@ -249,6 +249,10 @@ class FrameReader:
         crc = block.crc if self._spec.crc else block.computed
         return Frame(block=block, crc=crc, seen_at=self._seen[1], fault=fault)
 
+    def asks(self, sequence: int) -> bool:
+        """Whether this number, if it stays, is a request that was not confirmed."""
+        return sequence not in {0, self._confirmed}
+
     def confirmed(self, sequence: int) -> None:
         """Remember that the site was told; this sequence asks for nothing more until another one came between."""
         self._confirmed = sequence

@@ -64,6 +64,27 @@ def rules_of(rules: Sequence[RelayRule], message: str) -> tuple[RelayRule, ...]:
     return tuple(replace(rule, message=None) for rule in rules if rule.message in {None, message})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRule:
+    """Where to write when a callback comes that is no verdict; ``write`` as in RelayRule, with a callback's fields."""
+
+    connection: str
+    write: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRelay:
+    """One delivery of such a callback, in order per (site, connection); ``write`` holds what its points get.
+
+    ``id`` is 0 until the journal has given it one.
+    """
+
+    site: str
+    connection: str
+    write: Mapping[str, object]
+    id: int = 0
+
+
 def due(rules: Sequence[RelayRule], state: State) -> list[RelayRule]:
     """The rules that a message entering ``state`` sets off, in the order of the YAML."""
     return [rule for rule in rules if state in rule.on]

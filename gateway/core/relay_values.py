@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from gateway.core.callback import Callback
 from gateway.core.message import Message
 from gateway.core.point import Value
-from gateway.core.relay import Relay
+from gateway.core.relay import CallbackRelay, CallbackRule, Relay
+
+_RAW_BYTES = 64 * 1024  # far more than any point of a plant holds
 
 
 def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
@@ -19,6 +22,32 @@ def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
     return [(point, value) for point, value in values if value is not None]
 
 
+def callback_relay(site: str, rule: CallbackRule, callback: Callback, content: bytes) -> CallbackRelay:
+    """What a callback that is no verdict brings to a site; ``raw`` is its text, cut where no point could hold more."""
+    fields = {
+        "raw": content[:_RAW_BYTES].decode("utf-8", "ignore"),
+        "messageType": callback.message_type,
+        "messageId": callback.message_id,
+        "issuedAt": callback.issued_at,
+        "transactionId": callback.transaction_id,
+    }
+    write = {
+        point: fields.get(str(source["field"])) if isinstance(source, Mapping) else source
+        for point, source in rule.write.items()
+    }
+    return CallbackRelay(
+        site=site,
+        connection=rule.connection,
+        write={point: value for point, value in write.items() if value is not None},
+    )
+
+
+def callback_writes(relay: CallbackRelay) -> list[tuple[str, Value]]:
+    """What a callback's relay puts into which point, in the order of the YAML."""
+    values = ((point, _plain(source)) for point, source in relay.write.items())
+    return [(point, value) for point, value in values if value is not None]
+
+
 def result_of(relay: Relay, message: Message) -> dict[str, object]:
     """The result of a message as JSON members, for a site that asked under an id of its own; ``id`` is that id."""
     asked = (relay.rule.reply or {}).get("id")
@@ -26,7 +55,10 @@ def result_of(relay: Relay, message: Message) -> dict[str, object]:
 
 
 def _value(source: object, relay: Relay, message: Message) -> Value | None:
-    found = _field(str(source["field"]), relay, message) if isinstance(source, Mapping) else source
+    return _plain(_field(str(source["field"]), relay, message) if isinstance(source, Mapping) else source)
+
+
+def _plain(found: object) -> Value | None:
     if isinstance(found, bool | str | Decimal):
         return found
     return Decimal(str(found)) if isinstance(found, int | float) else None

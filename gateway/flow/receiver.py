@@ -7,13 +7,15 @@ The order of the checks and the answer to each is domain.md section 3's; the pur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.core import callback, envelope, jws
 from gateway.core.callback import Judged
 from gateway.core.jws import Segments, VerifiedHeader
 from gateway.core.message import Hop
 from gateway.core.record import Disposition, Evidence, Received
+from gateway.core.relay import CallbackRelay, CallbackRule
+from gateway.core.relay_values import callback_relay
 from gateway.core.transaction import State
 from gateway.core.wire_names import Acknowledgement
 from gateway.errors import JournalFull, SignatureRefused
@@ -38,12 +40,15 @@ class Receiver:
         signals: Signals,
         clock: Clock,
         telemetry: Telemetry,
+        others: Mapping[str, Sequence[tuple[str, CallbackRule]]] | None = None,
     ) -> None:
+        """``others`` are each participant's sites, with what they want to know of callbacks that are no verdicts."""
         self._journal = journal
         self._accounts = accounts
         self._signals = signals
         self._clock = clock
         self._telemetry = telemetry
+        self._others = others or {}
 
     async def receive(self, participant: str, body: bytes, signature: str | None, at: int) -> CallbackReply:
         """Take one callback (ports.CallbackHandler); ``at`` is when its last byte arrived."""
@@ -73,14 +78,25 @@ class Receiver:
             hops={Hop.CALLED_BACK: at, Hop.VERIFIED: verified_at},
         )
         try:
-            received = await self._journal.receive(evidence, judged.callback, judged.fault)
+            relays = self._relays(participant, judged, content)
+            received = await self._journal.receive(evidence, judged.callback, judged.fault, relays)
         except JournalFull:
             return CallbackReply(status=503, body={"error": "not stored, send again later"}, retry_after=_FULL_PAUSE_S)
         if received.changed is not None:
             self._signals.changed(received.changed)
             await asyncio.sleep(0)  # the site first: its relay starts before we log and answer
+        if received.disposition is Disposition.OTHER:
+            for relay in relays:
+                self._signals.relay(relay.site, relay.connection).set()
         self._tell(participant, header, judged, received)
         return _answer(account.profile.acknowledgement, judged, received)
+
+    def _relays(self, participant: str, judged: Judged, content: bytes) -> list[CallbackRelay]:
+        """What the participant's sites want to know of a callback that is no verdict."""
+        if judged.callback is None or judged.callback.verdict is not None or judged.fault is not None:
+            return []
+        wanted = self._others.get(participant, ())
+        return [callback_relay(site, rule, judged.callback, content) for site, rule in wanted]
 
     async def _believe(
         self, account: Account, body: bytes, signature: str | None

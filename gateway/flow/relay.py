@@ -14,8 +14,8 @@ import asyncio
 
 from gateway.core import mailbox
 from gateway.core.message import Hop, Message
-from gateway.core.relay import Relay
-from gateway.core.relay_values import point_writes, result_of
+from gateway.core.relay import CallbackRelay, Relay
+from gateway.core.relay_values import callback_writes, point_writes, result_of
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.acceptance import Services
@@ -49,11 +49,29 @@ class Relayer:
         while True:
             wake.clear()
             due = await self._services.journal.next_relay(self.site.site, self._connection)
-            if due is None:
-                await wake.wait()
-            else:
+            if due is not None:
                 await self._deliver(session, *due)
                 heed()  # only now: what the site has read is told to the journal first
+                continue
+            other = await self._services.journal.next_callback_relay(self.site.site, self._connection)
+            if other is not None:
+                await self._deliver_callback(session, other)
+                heed()
+            else:
+                await wake.wait()
+
+    async def _deliver_callback(self, session: Session, relay: CallbackRelay) -> None:
+        """Write a callback that is no verdict; verdicts go first."""
+        problem = None
+        try:
+            await session.write([PointWrite(point=p, value=value, fit=True) for p, value in callback_writes(relay)])
+        except PointRejected as rejected:
+            problem = str(rejected)
+        await self._services.journal.callback_relayed(relay.id, problem)
+        if problem is None:
+            self._services.telemetry.emit("relay_delivered", site=relay.site, state="other", relay=relay.id)
+        else:
+            self._services.telemetry.emit("relay_refused", site=relay.site, relay=relay.id, reason=problem)
 
     async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
         started = self._services.clock.now()

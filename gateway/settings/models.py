@@ -19,7 +19,7 @@ from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.part import Part
 from gateway.settings.quantities import Duration, Extent, Line, Name, Number, PointName, Text, shown
-from gateway.settings.when import ANY_FAILURE, When
+from gateway.settings.when import ANY_FAILURE, OTHER, When
 
 
 class Connection(Part):
@@ -160,7 +160,9 @@ def _write_value(value: object) -> object:
     if isinstance(value, dict):
         if set(value) != {"field"}:
             raise ValueError("expected a value to write, or {field: NAME} such as {field: errors.0.message}")
-        if not isinstance(value["field"], str) or not _MESSAGE_FIELD.fullmatch(value["field"]):
+        if not isinstance(value["field"], str) or not (
+            _MESSAGE_FIELD.fullmatch(value["field"]) or value["field"] in CALLBACK_FIELDS
+        ):
             raise ValueError(
                 f"{shown(value['field'])} is no field of a message; available: state, transactionId, "
                 "errors.N.row|ref|field|code|message, results.N.ref|smpId"
@@ -172,8 +174,6 @@ def _write_value(value: object) -> object:
 
 
 def _relay_word(value: object) -> str:
-    if value == "other":
-        raise ValueError("relaying other callback types is not built yet; available: the states of a message")
     if value not in RELAY_WORDS:
         raise ValueError(f"{shown(value)} is no state of a message{quantities.among(value, RELAY_WORDS)}")
     return str(value)
@@ -182,8 +182,9 @@ def _relay_word(value: object) -> str:
 _MESSAGE_FIELD = re.compile(
     r"state|transactionId|errors\.[0-9]+\.(row|ref|field|code|message)|results\.[0-9]+\.(ref|smpId)"
 )
+CALLBACK_FIELDS = frozenset({"raw", "messageType", "messageId", "issuedAt", "transactionId"})
 # RECEIVED is over before anything is stored, so nothing can be relayed on it.
-RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED), ANY_FAILURE)
+RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED), ANY_FAILURE, OTHER)
 
 
 class Relay(Part):
@@ -201,6 +202,24 @@ class Relay(Part):
             WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}),
         ],
     ] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        other = OTHER in self.on
+        if other and len(self.on) > 1:
+            raise ValueError("other is a callback that is no verdict; write a relay of its own for it")
+        if other and self.message is not None:
+            raise ValueError("message belongs to the states of a message; other callbacks are nobody's")
+        fields = [value["field"] for value in self.write.values() if isinstance(value, dict)]
+        for name in fields:
+            if other and name not in CALLBACK_FIELDS:
+                available = ", ".join(sorted(CALLBACK_FIELDS))
+                raise ValueError(f"{shown(name)} is no field of such a callback; available: {available}")
+            if not other and not _MESSAGE_FIELD.fullmatch(name):
+                raise ValueError(
+                    f"{shown(name)} is a field of other callbacks only, which are relayed with on: [other]"
+                )
+        return self
 
 
 class SiteFile(Part):

@@ -10,7 +10,7 @@ from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import MessageSpec
 from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import RelayRule
+from gateway.core.relay import CallbackRule, RelayRule
 from gateway.errors import ConfigProblem
 from gateway.ports import ConnectionConfig
 from gateway.settings.secrets import SecretRef
@@ -116,6 +116,7 @@ class SiteConfig:
     mailboxes: Mapping[str, MailboxSpec]
     messages: Mapping[str, MessageSpec]
     relays: tuple[RelayRule, ...]
+    callback_rules: tuple[CallbackRule, ...] = ()
     revision: str
 
 

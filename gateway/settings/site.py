@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ from gateway.core.mapping import (
 )
 from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
-from gateway.core.relay import RelayRule
+from gateway.core.relay import CallbackRule, RelayRule
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
 from gateway.settings.binding import MARKS, read_bound
@@ -36,7 +36,7 @@ from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, bad_picks, check_template
-from gateway.settings.when import When, states_of, trigger_of
+from gateway.settings.when import OTHER, When, states_of, trigger_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,18 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
         points=parts.points,
         mailboxes=parts.mailboxes,
         messages=parts.messages,
-        relays=tuple(rule for relay in parts.relays.values() for rule in _rules(relay, parts.points)),
+        relays=tuple(
+            RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
+            for relay in parts.relays.values()
+            if OTHER not in relay.on
+            for connection, write in _by_connection(relay, parts.points)
+        ),
+        callback_rules=tuple(
+            CallbackRule(connection=connection, write=write)
+            for relay in parts.relays.values()
+            if OTHER in relay.on
+            for connection, write in _by_connection(relay, parts.points)
+        ),
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
 
@@ -272,13 +283,12 @@ def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
     return SiteConnection(protocol=parts.protocols[name].protocol, config=connection_config(parts, site, name))
 
 
-def _rules(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterator[RelayRule]:
-    """One rule per connection, in the order of the YAML."""
+def _by_connection(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterable[tuple[str, dict[str, object]]]:
+    """What is written to each connection, in the order of the YAML."""
     by_connection: dict[str, dict[str, object]] = {}
     for point, value in relay.write.items():
         by_connection.setdefault(points[point].connection, {})[point] = value
-    for connection, write in by_connection.items():
-        yield RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
+    return by_connection.items()
 
 
 def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, object]]]:

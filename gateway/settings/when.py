@@ -23,6 +23,7 @@ from gateway.settings.part import Part
 from gateway.settings.quantities import LONDON, WEEK, Duration, Name, PointName, Times, TimeZone, time_zone
 
 ANY_FAILURE = "any_failure"
+OTHER = "other"  # a callback that is no verdict: no state of a message
 # The ends of a message that may set another one off.
 END_WORDS = ("completed", "partial", "failed", "rejected", "refused", "expired", ANY_FAILURE)
 _TRIGGERS = ("mailbox", "changes", "edge", "every", "at", "message", "request", *END_WORDS)
@@ -128,5 +129,5 @@ def trigger_of(when: When) -> Trigger:
 
 def states_of(words: list[str]) -> frozenset[State]:
     """The states that a relay's ``on`` means."""
-    states = {State(word) for word in words if word != ANY_FAILURE}
+    states = {State(word) for word in words if word not in {ANY_FAILURE, OTHER}}
     return frozenset(states | FAILURES if ANY_FAILURE in words else states)

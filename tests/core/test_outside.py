@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[2]
 # Who may call a parser that is not ours, and what it reads there: texts that we wrote ourselves, never a stranger's.
 ALLOWED = {
     "gateway/core/strict_json.py": "the strict parser itself, with every hook of its own",
-    "gateway/core/alignment.py": "contents and alignments that our own codec wrote, kept by the journal",
     "gateway/edge/journal/rows.py": "JSON texts of our own rows",
     "gateway/cli/keys.py": "our own published keys, and a key that was just made",
 }

@@ -106,6 +106,9 @@ class NoRelays:
     async def next_relay(self, _site: str, _connection: str) -> None:
         return None
 
+    async def next_callback_relay(self, _site: str, _connection: str) -> None:
+        return None
+
 
 def _link(configuration: Configuration, plant: Plant, telemetry: Telemetry) -> Link:
     site, journal = configuration.sites["hams-bess"], cast("Journal", NoRelays())

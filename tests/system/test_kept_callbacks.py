@@ -10,7 +10,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from tests.system.rig import World, world
+from tests.system.rig import World, holds, world
 from tests.system.test_callbacks import SLOW_POLLS, awaiting, sign, verdict
 
 
@@ -46,3 +46,28 @@ async def test_every_kept_callback_is_listed_and_shown(tmp_path: Path) -> None:
         assert (code, "Maintenance" in shown) == (0, True)
         assert run("show", "nobody")[0] == 2
     assert [event["jti"] for event in here.events("callback_quarantined")] == ["c-stale"]
+
+
+_NOTICE = "  - {on: [other], write: {smp_text: {field: raw}, smp_state: 9}}\n"
+
+
+def _told(text: str) -> str:
+    """The site that has points for it also wants to know of other callbacks."""
+    return text + _NOTICE if "smp_text:" in text else text
+
+
+async def test_a_site_gets_other_callbacks_as_they_come_and_only_its_participants(tmp_path: Path) -> None:
+    """Of another type, validly signed: its text in the plant's registers, cut to the point; once for the same bytes."""
+    async with world(tmp_path, timings=SLOW_POLLS, sites=_told) as here, here.gateway() as running:
+        message = await awaiting(here, running)
+        body = verdict(message, messageType="Maintenance")
+        signature = sign(here, body)
+        for ack in ("Accepted", "Duplicate"):
+            assert (await running.call_back("exstor", body, signature))[1]["ack"] == ack
+        plant = here.plants["solent-bess"]
+        await holds(lambda: plant.registers(1410) == [9])
+        await running.relayed()
+        text = b"".join(register.to_bytes(2, "big") for register in plant.registers(1412, 32))
+        assert text.rstrip(b"\0").removesuffix(b"...") == body[: len(text.rstrip(b"\0").removesuffix(b"..."))]
+        assert len(text.rstrip(b"\0")) > 32
+    assert len(here.events("relay_delivered", state="other")) == 1

@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
+from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, StatementFailed
 from gateway.edge.journal.migrations import LEDGER, Migration, load_migrations, pending
-from gateway.edge.journal.statements import Parameter, Row, load_queries
+from gateway.edge.journal.statements import Commit, Parameter, Row, Stamp, load_queries
 from gateway.errors import JournalBroken, JournalError, JournalMismatch
 
 DIALECT = "sqlite"
+NODE = 1  # a file has one gateway
 # The first release without the WAL-reset corruption.
 _OLDEST_SQLITE = (3, 51, 3)
 _STATEMENTS = 256  # more than queries.sql has, so that each is parsed once per connection
 _BUSY_MS = 5000  # readers of other processes may hold a lock for a moment, while a log is recovered
 _APPLIED = "SELECT name, checksum FROM migration ORDER BY name"
+
+
+_CHECKPOINT_PAGES = 1000  # SQLite's own default
+# After these the connection or the file cannot be trusted; other errors of a statement are its command's alone.
+_FATAL = (
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.NoMemError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.InterruptError,
+    apsw.InternalError,
+)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Say what SQLite's errors mean, as `engine` wants it."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise OutOfSpace(f"{type(error).__name__}: {error}") from error
+    except _FATAL as error:
+        raise JournalBroken(f"{type(error).__name__}: {error}") from error
+    except apsw.Error as error:
+        raise StatementFailed(f"{type(error).__name__}: {error}") from error
 
 
 class Connection:
@@ -31,11 +63,84 @@ class Connection:
 
     def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
         """Run a named statement and return all its rows."""
-        return self.raw.execute(self._queries[name], parameters).fetchall()
+        with _mapped():
+            return self.raw.execute(self._queries[name], parameters).fetchall()
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """See `engine.Looking`."""
+        self.raw.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.raw.execute("ROLLBACK")
 
     def close(self) -> None:
         """Give the connection back."""
         self.raw.close()
+
+
+class WritingConnection(Connection):
+    """The one that writes: `engine.Writing` on SQLite. It is the only checkpointer too."""
+
+    def __init__(self, raw: apsw.Connection, queries: Mapping[str, str]) -> None:
+        super().__init__(raw, queries)
+        (row,) = self.rows("raise_epoch", {"node": NODE})
+        self.epoch: int = row[0]
+        self._log_pages = 0
+        raw.set_wal_hook(self._remember_log)
+
+    def begin(self, now: int) -> Commit:
+        """See `engine.Writing`."""
+        self._execute("BEGIN IMMEDIATE")
+        commit = Commit(self, Stamp(now=now, epoch=self.epoch, node=NODE))
+        commit.fence()
+        return commit
+
+    def save(self) -> None:
+        """See `engine.Writing`."""
+        self._execute("SAVEPOINT command")
+
+    def undo(self) -> None:
+        """See `engine.Writing`."""
+        self._execute("ROLLBACK TO command")
+
+    def forget(self) -> None:
+        """See `engine.Writing`."""
+        self._execute("RELEASE command")
+
+    def commit(self) -> None:
+        """See `engine.Writing`."""
+        self._execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """See `engine.Writing`; SQLite has left the transaction already after some errors."""
+        if self.raw.in_transaction:
+            self._execute("ROLLBACK")
+
+    def recover(self, lost: ConnectionLost) -> bool:
+        """See `engine.Writing`; a file does not go away and come back."""
+        raise JournalBroken(str(lost))
+
+    def rest(self) -> None:
+        """Copy the log into the database once it is long."""
+        if self._log_pages < _CHECKPOINT_PAGES:
+            return
+        try:
+            self.raw.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.FullError:
+            return  # the log keeps everything; a later try will find room or intake will be refused
+        except apsw.Error as error:
+            raise JournalBroken(f"the journal's log cannot be written back: {error}") from error
+        self._log_pages = 0
+
+    def _execute(self, control: str) -> None:
+        with _mapped():
+            self.raw.execute(control)
+
+    def _remember_log(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
 
 
 def create_folder(path: Path) -> None:
@@ -48,8 +153,8 @@ def create_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def open_writing(path: Path, *, now: int, vfs: str | None = None) -> Connection:
-    """Open the one connection that writes, and bring the schema up to date.
+def open_writing(path: Path, *, now: int, vfs: str | None = None) -> WritingConnection:
+    """Open the one connection that writes, bring the schema up to date, and begin an epoch.
 
     Raises:
         JournalMismatch: not a journal, a newer one, or an altered one; or SQLite is too old.
@@ -66,7 +171,7 @@ def open_writing(path: Path, *, now: int, vfs: str | None = None) -> Connection:
         raise JournalMismatch(f"{path} is not a journal: {error}") from error
     except apsw.Error as error:
         raise JournalBroken(f"{path} cannot be opened: {error}") from error
-    return Connection(raw, load_queries())
+    return WritingConnection(raw, load_queries())
 
 
 def open_reading(path: Path, *, vfs: str | None = None) -> Connection:
@@ -89,16 +194,6 @@ def open_reading(path: Path, *, vfs: str | None = None) -> Connection:
     if missing:
         raise JournalMismatch(f"{path} is older than this program: start the gateway once")
     return Connection(raw, load_queries())
-
-
-def raise_epoch(connection: Connection) -> int:
-    """Begin the next epoch: whatever an earlier gateway still holds in its hands is void from here on."""
-    try:
-        (row,) = connection.rows("raise_epoch", {})
-    except apsw.Error as error:
-        raise JournalBroken(f"the epoch cannot be raised: {error}") from error
-    epoch: int = row[0]
-    return epoch
 
 
 async def check_integrity(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.core import alignment
 from gateway.core.division import Part
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import Appended, Outgoing, Portion
@@ -147,7 +146,7 @@ def _store_message(commit: Commit, draft: Draft, state: State, *, rest: State) -
         not_after=draft.not_after,
         accepted_at=draft.accepted_at,
         followers=rows.dump_followers(draft.followers),
-        alignment=None if draft.alignment is None else alignment.to_json(draft.alignment),
+        alignment=None if draft.alignment is None else rows.dump_alignment(draft.alignment),
         wait_until=None if draft.alignment is None else draft.alignment.wait_until,
     )
 

@@ -1,13 +1,13 @@
 -- Every statement of the journal, by name. Portable between SQLite and PostgreSQL: named parameters, ON CONFLICT and
 -- RETURNING; no row ids, no functions on JSON. Columns are listed in the order in which rows.py reads them.
--- `:epoch` and `:now` come with every call inside a commit. Every UPDATE of a message or a submission writes only in the
--- epoch that the node row holds, so that a gateway that was replaced changes nothing.
+-- `:now`, `:node` and `:epoch` come with every call inside a commit. Every UPDATE of a message or a submission writes only
+-- in the epoch that the row of its node holds, so that a gateway that was replaced changes nothing.
 
 -- :name node_epoch
-SELECT epoch FROM node WHERE id = 1
+SELECT epoch FROM node WHERE id = :node
 
 -- :name raise_epoch
-UPDATE node SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch
+UPDATE node SET epoch = epoch + 1 WHERE id = :node RETURNING epoch
 
 -- :name newest_audit
 SELECT MAX(at) FROM audit WHERE id = (SELECT MAX(id) FROM audit)
@@ -45,7 +45,7 @@ VALUES (:id, :environment, :participant, :site, :name, :lane, :kind, :intake_key
 -- :name update_message
 UPDATE message SET state = :state, rest = :rest, problems = :problems, created = :created, updated_at = :now,
     epoch = :epoch, transaction_id = COALESCE(:transaction_id, transaction_id)
-WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 RETURNING id
 
 -- :name lane_blocking
@@ -101,7 +101,8 @@ ORDER BY number DESC LIMIT :limit
 SELECT state, COUNT(*) FROM message GROUP BY state
 
 -- :name count_relays
-SELECT COUNT(*) FROM relay WHERE state = 'pending'
+SELECT (SELECT COUNT(*) FROM relay WHERE state = 'pending')
+    + (SELECT COUNT(*) FROM callback_relay WHERE state = 'pending')
 
 -- :name hops
 SELECT hop, at FROM hop WHERE message_id = :message_id
@@ -190,7 +191,7 @@ WHERE submission_id = :submission_id AND number = :number
 
 -- :name count_attempt
 UPDATE submission SET attempts = :number
-WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 RETURNING id
 
 -- :name move_submission
@@ -198,28 +199,28 @@ UPDATE submission SET state = :state, due_at = :due_at, polls = 0, epoch = :epoc
     transaction_id = COALESCE(transaction_id, :transaction_id),
     doubt_since = CASE WHEN :state = 'in_doubt' THEN COALESCE(doubt_since, :now) ELSE doubt_since END,
     awaiting_since = CASE WHEN :state = 'awaiting' THEN :now ELSE awaiting_since END
-WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 RETURNING id
 
 -- :name name_transaction
 UPDATE submission SET transaction_id = :transaction_id, epoch = :epoch
-WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 
 -- :name name_transaction_of_message
 UPDATE message SET transaction_id = :transaction_id, epoch = :epoch
-WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND transaction_id IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 
 -- :name first_sent
 UPDATE submission SET first_sent_at = :at
-WHERE id = :id AND first_sent_at IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND first_sent_at IS NULL AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 
 -- :name postpone
 UPDATE submission SET due_at = :due_at, polls = polls + 1
-WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 
 -- :name hasten
 UPDATE submission SET due_at = 0
-WHERE id = :id AND state IN ('in_doubt', 'awaiting') AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND state IN ('in_doubt', 'awaiting') AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 
 -- :name parts_of_submission
 SELECT message_id, first_row, row_count, first_in_submission, names, fate
@@ -348,6 +349,18 @@ RETURNING message_id
 -- :name relays_of_message
 SELECT id, connection, event, result_seq, state, problem, created_at, finished_at FROM relay
 WHERE message_id = :message_id ORDER BY id
+
+-- :name insert_callback_relay
+INSERT INTO callback_relay (environment, issuer, jti, site, connection, writes, state, created_at)
+VALUES (:environment, :issuer, :jti, :site, :connection, :writes, 'pending', :now)
+
+-- :name next_callback_relay
+SELECT id, writes FROM callback_relay
+WHERE site = :site AND connection = :connection AND state = 'pending'
+ORDER BY id LIMIT 1
+
+-- :name finish_callback_relay
+UPDATE callback_relay SET state = :state, problem = :problem, finished_at = :now WHERE id = :id AND state = 'pending'
 
 -- :name mailbox_position
 SELECT generation, sequence, crc, result_seq FROM mailbox WHERE site = :site AND mailbox = :mailbox
@@ -494,7 +507,7 @@ SELECT alignment, content FROM message WHERE id = :id
 
 -- :name update_alignment
 UPDATE message SET alignment = :alignment, content = :content
-WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = 1)
+WHERE id = :id AND :epoch = (SELECT epoch FROM node WHERE id = :node)
 RETURNING id
 
 -- :name message_ending

@@ -16,6 +16,7 @@ from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.edge.journal import acts, listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
+from gateway.edge.journal.engine import Looking
 from gateway.edge.journal.statements import Reading, Row
 from gateway.errors import JournalError
 
@@ -121,9 +122,9 @@ class MessageStory:
 class JournalReader:
     """An open journal; every answer is a consistent picture of one moment."""
 
-    def __init__(self, reading: Reading, raw: apsw.Connection) -> None:
-        self._reading = reading
-        self._raw = raw
+    def __init__(self, looking: Looking) -> None:
+        self._reading = Reading(looking)
+        self._moment = looking.moment
 
     @classmethod
     @contextmanager
@@ -136,7 +137,7 @@ class JournalReader:
         """
         with closing(open_reading(path)) as connection:
             try:
-                yield cls(Reading(connection), connection.raw)
+                yield cls(connection)
             except apsw.Error as error:
                 raise JournalError(f"{path} cannot be read: {error}") from error
 
@@ -186,15 +187,6 @@ class JournalReader:
                 limit=which.limit,
             )
             return [KeptCallback(environment=row[0], participant=row[1], row=_callback(row[2:])) for row in found]
-
-    @contextmanager
-    def _moment(self) -> Iterator[None]:
-        """See one state of the journal through several statements."""
-        self._raw.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._raw.execute("ROLLBACK")
 
     def _tell(self, message: Message, raw: bytes, revision: str, rules: str) -> MessageStory:
         reading, ident = self._reading, message.id

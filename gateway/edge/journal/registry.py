@@ -101,7 +101,7 @@ def _bind(commit: Commit, unit_id: str, lane: Lane, message_id: str) -> Conseque
     (row,) = commit.all("lane_of_message", id=unit_id)
     commit.run("delete_needs", message_id=unit_id)
     placed = _place(commit, unit_id, Lane.parse(row[0]), content, wanted.bound(lane, message_id))
-    commit.must("update_alignment", id=unit_id, alignment=alignment.to_json(placed.alignment), content=placed.content)
+    commit.must("update_alignment", id=unit_id, alignment=rows.dump_alignment(placed.alignment), content=placed.content)
     if placed.ruling.problems:
         return _refusal(unit_id, placed.ruling.problems)
     return None if placed.waits_for else _met(unit_id)
@@ -264,7 +264,7 @@ def _met(unit_id: str) -> Consequence:
 
 def _alignment(reading: Reading, unit_id: str) -> tuple[Alignment, bytes]:
     (row,) = reading.all("alignment", id=unit_id)
-    return alignment.from_json(row[0]), row[1]
+    return rows.load_alignment(row[0]), row[1]
 
 
 def missing_of(reading: Reading, unit_id: str, own: Lane) -> str:

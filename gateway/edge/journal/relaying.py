@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.message import Hops, Message
-from gateway.core.relay import Relay
+from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import State
 from gateway.edge.journal import moving, rows
 from gateway.edge.journal.statements import Commit, Reading
@@ -47,6 +47,20 @@ def relayed(commit: Commit, relay_id: int, hops: Hops, problem: str | None) -> N
     row = commit.one("finish_relay", id=relay_id, state=state, problem=problem)
     if row is not None:
         moving.record_hops(commit, row[0], hops)
+
+
+def next_callback_relay(reading: Reading, site: str, connection: str) -> CallbackRelay | None:
+    """The oldest callback of another type that waits for this connection."""
+    row = reading.one("next_callback_relay", site=site, connection=connection)
+    if row is None:
+        return None
+    return CallbackRelay(id=row[0], site=site, connection=connection, write=rows.load_writes(row[1]))
+
+
+def callback_relayed(commit: Commit, relay_id: int, problem: str | None) -> None:
+    """Mark it as read back at the site, or as refused by it."""
+    state = "delivered" if problem is None else "rejected"
+    commit.run("finish_callback_relay", id=relay_id, state=state, problem=problem)
 
 
 def _find(reading: Reading, relay_id: int) -> Relay:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ import orjson
 
 from gateway.core.division import Fate, Part
 from gateway.core.message import (
+    Alignment,
     Attempt,
     Created,
     Follower,
@@ -20,6 +21,7 @@ from gateway.core.message import (
     MailboxPosition,
     Message,
     Problem,
+    Ref,
     Submission,
 )
 from gateway.core.record import Asset, Origin
@@ -212,9 +214,40 @@ def load_followers(text: str | None) -> tuple[Follower, ...]:
     )
 
 
+def dump_alignment(alignment: Alignment) -> str:
+    """As ``[[[asset, lane, message id], ...], GSP group, limit, wait until]``."""
+    refs = [[ref.asset, None if ref.lane is None else str(ref.lane), ref.message_id] for ref in alignment.refs]
+    return _text([refs, alignment.gsp_group, alignment.limit, alignment.wait_until])
+
+
+def load_alignment(text: str) -> Alignment:
+    """Read what :func:`dump_alignment` wrote."""
+    refs, gsp_group, limit, wait_until = orjson.loads(text)
+    return Alignment(
+        refs=tuple(
+            Ref(asset=asset, lane=None if lane is None else Lane.parse(lane), message_id=message_id)
+            for asset, lane, message_id in refs
+        ),
+        gsp_group=gsp_group,
+        limit=limit,
+        wait_until=wait_until,
+    )
+
+
 def dump_rule(rule: RelayRule) -> str:
     """One rule, for its relay row."""
     return _text(rule_to_json(rule))
+
+
+def dump_writes(writes: Mapping[str, object]) -> str:
+    """What the points of a callback's relay get."""
+    return _text(dict(writes))
+
+
+def load_writes(text: str) -> dict[str, object]:
+    """Read what :func:`dump_writes` wrote."""
+    writes: dict[str, object] = orjson.loads(text)
+    return writes
 
 
 def dump_hops(hops: Hops) -> str:

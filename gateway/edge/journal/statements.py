@@ -62,10 +62,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What every statement inside a commit is given: the time of the commit, and the gateway's epoch."""
+    """What every statement inside a commit is given: the time of the commit, which gateway it is, and its epoch."""
 
     now: int
     epoch: int
+    node: int
 
 
 class Commit(Reading):
@@ -75,10 +76,11 @@ class Commit(Reading):
         super().__init__(statements)
         self.now = stamp.now
         self.epoch = stamp.epoch
+        self._given = {"now": stamp.now, "epoch": stamp.epoch, "node": stamp.node}
 
     def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:
-        """All rows; ``:now`` and ``:epoch`` are given to every statement."""
-        return self._statements.rows(name, {"now": self.now, "epoch": self.epoch, **parameters})
+        """All rows; ``:now``, ``:epoch`` and ``:node`` are given to every statement."""
+        return self._statements.rows(name, {**self._given, **parameters})
 
     def one(self, name: str, /, **parameters: Parameter) -> Row | None:
         """The first row, or None."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from gateway.core.callback import Callback
 from gateway.core.message import Hops, Submission
 from gateway.core.record import Changed, Disposition, Evidence, Received
+from gateway.core.relay import CallbackRelay
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal import moving, rows
@@ -44,7 +45,13 @@ class _Match:
 
 
 # ---------------------------------------------------------------- callbacks
-def receive(commit: Commit, evidence: Evidence, callback: Callback | None, fault: str | None) -> Received:
+def receive(
+    commit: Commit,
+    evidence: Evidence,
+    callback: Callback | None,
+    fault: str | None,
+    relays: Sequence[CallbackRelay] = (),
+) -> Received:
     """Store a callback, with whatever it decides."""
     key = {"environment": evidence.environment, "issuer": evidence.issuer, "jti": evidence.jti}
     row = commit.one("callback_by_jti", **key)
@@ -65,6 +72,9 @@ def receive(commit: Commit, evidence: Evidence, callback: Callback | None, fault
         _store(commit, evidence, callback, match)
         if match.disposition is Disposition.ORPHAN:
             suggest(commit, evidence.environment, evidence.participant, jti=evidence.jti)
+        for relay in relays if match.disposition is Disposition.OTHER else ():
+            writes = rows.dump_writes(relay.write)
+            commit.run("insert_callback_relay", **key, site=relay.site, connection=relay.connection, writes=writes)
         return Received(disposition=match.disposition or Disposition.OTHER, note=match.note)
     return _apply(commit, evidence, callback, callback.verdict, match)
 

@@ -46,13 +46,13 @@ class CountingClock:
 
 
 class NoEntropy:
-    """The Modbus adapter needs no randomness; whoever asks for it fails."""
+    """The Modbus adapter needs no ids; its first step between two polls is as long as every other here."""
 
     def uuid(self) -> str:
         raise AssertionError("the adapter asked for randomness")
 
-    def jitter(self, spread: float) -> float:
-        raise AssertionError(f"the adapter asked for jitter of {spread}")
+    def jitter(self, spread: float) -> float:  # noqa: ARG002 - see ports.Entropy
+        return 1.0
 
 
 def no_secret(reference: Reference) -> bytes:
@@ -70,15 +70,17 @@ class Rig:
     mailboxes: Mapping[str, MailboxSpec] = field(default_factory=lambda: {"plc": MAILBOX})
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     unit: int = 1
+    settings: Mapping[str, object] = field(default_factory=dict)  # further members of the connection
+    extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # points beside POINTS
 
-    def adapter(self) -> Adapter:
+    def adapter(self, connection: ConnectionConfig | None = None) -> Adapter:
         resources = Resources(
             clock=CountingClock(),
             entropy=NoEntropy(),
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=no_secret,
         )
-        return adapters.modbus.spec.build(self.connection(), resources)
+        return adapters.modbus.spec.build(connection or self.connection(), resources)
 
     def connection(self) -> ConnectionConfig:
         settings = ModbusConnection.model_validate(
@@ -88,6 +90,8 @@ class Rig:
                 "unit": self.unit,
                 "poll": self.poll,
                 "timeout": self.timeout,
+                "retest": "20ms",
+                **self.settings,
             }
         )
         points = {
@@ -100,7 +104,7 @@ class Rig:
                 ),
                 ModbusPoint.model_validate(members),
             )
-            for name, members in POINTS.items()
+            for name, members in {**POINTS, **self.extra}.items()
         }
         return ConnectionConfig(
             site="hams-bess", name="plc", settings=settings, points=points, mailboxes=self.mailboxes

@@ -26,6 +26,25 @@ from adapters.modbus.config import ModbusConnection, ModbusPoint, PointType
         ({"address": "holding:5", "type": "int16", "length": 2}, "length is for strings"),
         ({"address": "holding:65533", "type": "int64"}, "holding:65533 with 4 registers is outside 0..65535"),
         ({"address": "holding:5", "type": "int17"}, "int16"),
+        ({"address": "coil:5", "bit": 1}, "bit is for type: bool in a holding or input register"),
+        ({"address": "holding:5", "type": "int16", "bit": 1}, "bit is for type: bool"),
+        ({"address": "holding:5", "type": "bool", "bit": 16}, "less than 16"),
+        (
+            {"address": "holding:5", "type": "int16", "scale_factor": "input:7"},
+            "scale_factor must be in the same table as the point, holding",
+        ),
+        (
+            {"address": "holding:5", "type": "int16", "scale_factor": "holding:130"},
+            "holding:130 is too far from holding:5: both must come in one answer, of at most 125 registers",
+        ),
+        (
+            {"address": "holding:5", "type": "string", "length": 2, "scale_factor": "holding:9"},
+            "scale_factor is for numbers, not for string",
+        ),
+        ({"address": "holding:5", "type": "bcd16", "not_available": "sunspec"}, "SunSpec has no such value for bcd16"),
+        ({"address": "holding:5", "type": "int16", "not_available": "0x18000"}, "0x18000 does not fit into the 1 reg"),
+        ({"address": "holding:5", "type": "int16", "not_available": "none"}, "'none' is not sunspec, nor the regis"),
+        ({"address": "holding:5", "type": "bool", "not_available": 5}, "not_available is for numbers, not for bool"),
         ({"address": "holding:5", "type": "int16", "scail": 1}, "Extra inputs are not permitted"),
     ],
 )
@@ -47,6 +66,9 @@ def test_points_say_what_is_wrong(members: dict[str, object], words: str) -> Non
         ({"transport": "rtu-over-tcp"}, "rtu-over-tcp is not supported yet"),
         ({"transport": "udp"}, "udp is not a transport"),
         ({"plain": ""}, "at least 1 character"),
+        ({"max_registers": 126}, "less than or equal to 125"),
+        ({"forbidden": ["holding:100"]}, "is no stretch of addresses; write table:first-last"),
+        ({"forbidden": ["holding:100-99"]}, "99 is outside 100..65535"),
         ({"tls": {}}, "Extra inputs are not permitted"),
     ],
 )

@@ -12,7 +12,7 @@ from adapters.modbus.simulator import Access
 from gateway.core.mailbox import Role, crc32
 from gateway.core.point import Quality, Reading
 from gateway.errors import LinkLost
-from gateway.ports import Busy, Committed, MailboxStatus, Request, RoleWrite
+from gateway.ports import Busy, Committed, MailboxStatus, Reachable, Request, RoleWrite
 from tests.adapters.modbus.rig import MAILBOX, Rig, reading, request, status
 
 SERIAL = [0x4142, 0x4300, 0, 0]
@@ -282,3 +282,67 @@ async def test_a_restarted_site_shows_its_request_again(rig: Rig) -> None:
                 await session.confirm(asked.receipt, Committed())
             await rig.site.stop()
             await rig.site.start()
+
+
+async def test_slow_points_are_polled_slowly_but_every_message_has_them(rig: Rig) -> None:
+    """A point of its own period is read at the connect, and again only when it is due or a request needs it."""
+    rig.extra = {"nameplate": {"address": "input:500", "type": "uint16", "poll": "60m"}}
+    slow = range(500, 501)
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        assert (await reading(session, "nameplate")).value == 0
+        rig.site.set_inputs(500, [50])
+        for level in (1, 2, 3):
+            rig.site.set_registers(2000, [level])
+            assert (await reading(session, "level")).value == level
+        assert len([access for access in rig.site.log if access.touches(slow) and access.function == 4]) == 1
+        await rig.site.request(1, [1])
+        assert (await request(session)).snapshot["nameplate"].value == Decimal(50)
+
+
+async def test_a_refused_address_is_remembered_and_tried_again(rig: Rig) -> None:
+    """Found once, it is asked no more, its message still says that it is missing, and it is tried after a while."""
+    rig.settings = {"retest": "60m"}
+    rig.site.refuse(2000)
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        assert (await reading(session, "level")).fault == "device_exception"
+        rig.site.log.clear()
+        await rig.site.request(1, [1])
+        assert (await request(session)).snapshot["level"].fault == "device_exception"
+        assert not [access for access in rig.site.log if access.touches(range(2000, 2001))]
+    rig.settings = {}
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        assert (await reading(session, "level")).fault == "device_exception"
+        rig.site.heal()
+        assert (await reading(session, "level")).quality is Quality.GOOD
+
+
+async def test_busy_is_not_never(rig: Rig) -> None:
+    """Exception 6 means "not now": the points have no value in this poll, and nothing is left out because of it."""
+    rig.settings = {"retest": "60m"}
+    rig.site.refuse(2000, code=6)
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        assert (await reading(session, "energy")).fault == "device_exception"
+        rig.site.heal()
+        assert (await reading(session, "energy")).quality is Quality.GOOD
+
+
+async def test_a_gateway_without_its_unit_is_a_lost_link(rig: Rig) -> None:
+    """Exception 11: the unit behind is silent. Asking for each point would hold up all others on its bus."""
+    rig.site.refuse(2000, code=11)
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        with pytest.raises(LinkLost, match=r"unit 1 at .* is not there: exception 11, gateway target did not respond"):
+            await session.read()
+
+
+async def test_a_connection_that_is_only_written_is_known_to_be_there(rig: Rig) -> None:
+    """With nothing to read the session still says once that the device answers, since writes wait for that."""
+    connection = rig.connection()
+    points = {name: pair for name, pair in connection.points.items() if name in {"smp_state", "permit"}}
+    only = replace(connection, points=points, mailboxes={})
+    async with asyncio.timeout(30), rig.adapter(only).connect() as session:
+        assert [type(item) for item in await session.read()] == [Reachable]
+        waiting = asyncio.create_task(session.read())
+        await asyncio.sleep(0)
+        await rig.site.stop()
+        with pytest.raises(LinkLost):
+            await waiting

@@ -22,6 +22,9 @@ INTEGERS = {
     PointType.UINT32: (0, 2**32 - 1),
     PointType.INT64: (-(2**63), 2**63 - 1),
     PointType.UINT64: (0, 2**64 - 1),
+    PointType.BCD16: (0, 10**4 - 1),
+    PointType.BCD32: (0, 10**8 - 1),
+    PointType.BCD64: (0, 10**16 - 1),
 }
 
 
@@ -34,9 +37,10 @@ def point(
     table: Table = Table.HOLDING,
     scale: str = "1",
     high: str | None = None,
+    **members: object,
 ) -> Point:
     place = ModbusPoint.model_validate(
-        {"address": f"{table}:10", "type": kind.value, "length": length, "word_order": word_order}
+        {"address": f"{table}:10", "type": kind.value, "length": length, "word_order": word_order, **members}
     )
     connection = ModbusConnection(host="plc.example", byte_order=byte_order)
     spec = PointSpec(name="p", connection="plc", scale=Decimal(scale), maximum=None if high is None else Decimal(high))
@@ -175,6 +179,8 @@ def test_too_short_names_the_place() -> None:
         (point(PointType.STRING, length=2), "é", "not printable ASCII"),
         (point(PointType.STRING, length=2), Decimal(1), "is not text"),
         (point(PointType.BOOL, table=Table.COIL), Decimal(1), "is not true or false"),
+        (point(PointType.BCD16), Decimal(10000), "does not fit into bcd16: 4 digits"),
+        (point(PointType.BCD32), Decimal(-1), "does not fit into bcd32"),
     ],
 )
 def test_refused_never_clamped(where: Point, value: Value, words: str) -> None:
@@ -193,3 +199,102 @@ def test_what_is_written_reads_back_as_the_same_number(value: Decimal) -> None:
         assume(abs(value) >= Decimal(2**31) / 100)
     else:
         assert read(where, registers) == value
+
+
+def sunspec(kind: PointType, word_order: Order = "big", byte_order: Order = "big") -> Point:
+    """A point at 10 with its scale factor at 12 or beyond, and SunSpec's own word for no value."""
+    return point(kind, word_order=word_order, byte_order=byte_order, scale_factor="holding:14", not_available="sunspec")
+
+
+@given(
+    data=st.data(),
+    kind=st.sampled_from([kind for kind in INTEGERS if kind.startswith(("int", "uint"))]),
+    factor=st.integers(-10, 10),
+    words=ORDERS,
+    bytes_=ORDERS,
+)
+def test_a_scale_factor_beside_the_point_round_trips(
+    data: st.DataObject, kind: PointType, factor: int, words: Order, bytes_: Order
+) -> None:
+    """Value = raw times ten to the factor, exact in both directions, or refused; never the word for "no value"."""
+    where = sunspec(kind, words, bytes_)
+    raw = data.draw(st.integers(*INTEGERS[kind]))
+    value = Decimal(raw).scaleb(factor)
+    if raw == (0x8000 << 16 * (where.place.size - 1)) * -1 or (kind.startswith("uint") and raw == INTEGERS[kind][1]):
+        return
+    try:
+        registers = write_point(where, Decimal(f"{value:f}"), factor)
+    except ValueError:
+        assert len(value.as_tuple().digits) + max(factor, 0) > 28  # beyond the digits that our decimals keep
+        return
+    register = factor & 0xFFFF if bytes_ == "big" else int.from_bytes((factor & 0xFFFF).to_bytes(2, "little"), "big")
+    cells = [*registers, *[0] * (4 - where.place.size), register]
+    reading = read_point(where, cells, 1)
+    assert reading.quality is Quality.GOOD or reading.fault == "too_large", reading.detail
+    assert reading.fault == "too_large" or reading.value == value
+
+
+def test_a_scale_factor_is_read_with_its_point() -> None:
+    """SunSpec 701: W 1234 with W_SF -1 is 123.4; with +2 the same raw is 123400, without an exponent in its text."""
+    where = point(PointType.INT16, scale_factor="holding:116")
+    assert where.place.reach == range(10, 117)
+    cells = [1234, *[0] * 105, 0xFFFF]
+    assert str(read(where, cells)) == "123.4"
+    assert str(read(where, [*cells[:-1], 2])) == "123400"
+    before = point(PointType.INT32, scale_factor="holding:8")
+    assert str(read(before, [0xFFFE, 0, 0, 1234])) == "12.34"
+
+
+@pytest.mark.parametrize("register", [0x8000, 11, 0x7FFF])
+def test_a_scale_factor_that_is_none_makes_no_number(register: int) -> None:
+    """A device that has no scale factor says 0x8000: the number beside it means nothing."""
+    reading = read_point(point(PointType.INT16, scale_factor="holding:11"), [5, register], 1)
+    assert (reading.value, reading.fault) == (None, "scale_factor")
+
+
+@pytest.mark.parametrize(
+    ("kind", "registers"),
+    [
+        (PointType.INT16, [0x8000]),
+        (PointType.UINT16, [0xFFFF]),
+        (PointType.INT32, [0x8000, 0]),
+        (PointType.UINT32, [0xFFFF, 0xFFFF]),
+        (PointType.INT64, [0x8000, 0, 0, 0]),
+        (PointType.UINT64, [0xFFFF] * 4),
+        (PointType.FLOAT32, [0x7FC0, 0]),
+        (PointType.FLOAT32, [0xFFC0, 1]),
+        (PointType.FLOAT64, [0x7FF8, 0, 0, 0]),
+    ],
+)
+def test_what_stands_for_no_value_is_none(kind: PointType, registers: list[int]) -> None:
+    """Not -32768 and not 65535: NOT_AVAILABLE, in both word orders, and it is never written by accident."""
+    where = point(kind, not_available="sunspec")
+    reading = read_point(where, registers, 1)
+    assert (reading.quality, reading.value, reading.fault) == (Quality.NOT_AVAILABLE, None, "not_available")
+    turned = point(kind, not_available="sunspec", word_order="little")
+    assert read_point(turned, registers[::-1], 1).quality is Quality.NOT_AVAILABLE
+    if kind not in {PointType.FLOAT32, PointType.FLOAT64}:
+        value = read(point(kind), registers)
+        assert value is not None
+        with pytest.raises(ValueError, match="means that there is no value"):
+            write_point(where, value)
+
+
+def test_a_site_may_have_its_own_word_for_no_value() -> None:
+    """Not every device follows SunSpec: 0x7FFF, or 9999 in binary-coded digits."""
+    assert read_point(point(PointType.INT16, not_available="0x7FFF"), [0x7FFF], 1).fault == "not_available"
+    assert read_point(point(PointType.BCD16, not_available=0x9999), [0x9999], 1).fault == "not_available"
+
+
+def test_digits_beyond_nine_are_no_number() -> None:
+    """A register that is not binary-coded decimal says so, with its digits."""
+    reading = read_point(point(PointType.BCD16), [0x12A4], 1)
+    assert (reading.fault, reading.detail) == ("not_bcd", "12a4 has digits that are not decimal")
+    assert read(point(PointType.BCD32, word_order="little"), [0x5678, 0x1234]) == Decimal(12345678)
+
+
+@given(register=st.integers(0, 0xFFFF), bit=st.integers(0, 15), bytes_=ORDERS)
+def test_a_bit_of_a_register_is_a_bool(register: int, bit: int, bytes_: Order) -> None:
+    """Bit 0 is the least significant, after the bytes are in order."""
+    number = register if bytes_ == "big" else int.from_bytes(register.to_bytes(2, "little"), "big")
+    assert read(point(PointType.BOOL, bit=bit, byte_order=bytes_), [register]) is bool(number & 1 << bit)

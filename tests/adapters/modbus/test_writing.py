@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from adapters.modbus.simulator import Access
 from gateway.core.mailbox import Role, register_bytes
+from gateway.core.point import Access as Mode
 from gateway.errors import LinkLost, PointRejected
-from gateway.ports import Committed, PointWrite, Receipt, RoleWrite, Write
-from tests.adapters.modbus.rig import Rig
+from gateway.ports import Committed, ConnectionConfig, PointWrite, Receipt, RoleWrite, Write
+from tests.adapters.modbus.rig import Rig, reading
 
 
 def roles(**values: int | str) -> list[Write]:
@@ -192,3 +194,44 @@ async def test_a_write_need_not_wait_for_a_whole_poll(rig: Rig) -> None:
         await polling
     kinds = ["write" if access.values is not None else "read" for access in rig.site.log]
     assert kinds.index("write") == 1
+
+
+async def test_a_scale_factor_is_read_before_the_value_is_laid_out(rig: Rig) -> None:
+    """The device may change it at any time; a value that it cannot hold at this factor is refused."""
+    rig.extra = {"setpoint": {"address": "holding:1400", "type": "int16", "scale_factor": "holding:1402"}}
+    async with asyncio.timeout(30), rig.adapter(writable(rig, "setpoint")).connect() as session:
+        rig.site.set_registers(1402, [0xFFFE])
+        await session.write([PointWrite(point="setpoint", value=Decimal("12.34"))])
+        assert rig.site.registers(1400) == [1234]
+        rig.site.set_registers(1402, [1])
+        await session.write([PointWrite(point="setpoint", value=Decimal(500))])
+        assert rig.site.registers(1400) == [50]
+        with pytest.raises(PointRejected, match="not a whole number"):
+            await session.write([PointWrite(point="setpoint", value=Decimal("12.34"))])
+        rig.site.set_registers(1402, [0x8000])
+        with pytest.raises(PointRejected, match="holding:1402 holds no scale factor"):
+            await session.write([PointWrite(point="setpoint", value=Decimal(500))])
+        assert rig.site.registers(1400) == [50]
+
+
+def writable(rig: Rig, name: str) -> ConnectionConfig:
+    connection = rig.connection()
+    spec, place = connection.points[name]
+    return replace(connection, points={**connection.points, name: (replace(spec, access=Mode.WRITE), place)})
+
+
+async def test_no_poll_comes_between_a_write_and_its_reading_back(rig: Rig) -> None:
+    """Three results are written while a poll is under way: their requests are all next to each other."""
+    rig.poll = "1ms"
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        await session.read()
+        polling = asyncio.create_task(reading(session, "level"))
+        await asyncio.sleep(0)
+        rig.site.log.clear()
+        await session.write([*RESULT, *roles(result_for=8, result_seq=6)])
+        rig.site.set_registers(2000, [5])
+        await polling
+    log = [(access.address, access.values is None) for access in rig.site.log]
+    first = next(index for index, (_, read) in enumerate(log) if not read)
+    last = max(index for index, (_, read) in enumerate(log) if not read)
+    assert all(1200 <= address < 1300 for address, _ in log[first : last + 2])

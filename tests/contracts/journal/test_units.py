@@ -197,6 +197,14 @@ async def test_an_older_success_does_not_stand_in_for_the_last_failure(journal: 
     assert (appended.state, appended.problems[0].ref) == (State.REFUSED, "PCS 1")
 
 
+async def test_a_refused_message_that_nobody_can_read_back_refuses_the_unit(journal: Journal) -> None:
+    """A number of 301 digits is kept as it came: no reason for the journal to stop when a unit asks for its assets."""
+    unreadable = replace(assets(1), content=b'{"assets":[{"assetName":"A","capacity":1%s}]}' % (b"0" * 300), rows=1)
+    await journal.append(replace(unreadable, problems=(BAD_MPAN,)), None)
+    appended = await journal.append(unit(2, of(BATTERY)), None)
+    assert (appended.state, appended.problems[0].ref) == (State.REFUSED, "battery")
+
+
 async def test_a_name_that_is_there_survives_a_failed_second_creation(journal: Journal, place: Place) -> None:
     """The SMP refuses to create it again; it is there all the same, and a unit may align it."""
     await send(journal, assets(1, "PCS 1"), "s1")

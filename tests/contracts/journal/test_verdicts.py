@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.message import Created, Hop
 from gateway.core.record import Disposition
+from gateway.core.relay import CallbackRelay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.ports import Journal
@@ -235,3 +236,27 @@ async def test_unmatched_callbacks_are_counted_by_participant_until_they_are_mat
     assert await journal.unmatched(START) == {"exstor": 2}
     await journal.settle("s1", 1, accepted("TX-1"))
     assert await journal.unmatched(START) == {"exstor": 1}
+
+
+async def test_another_type_is_relayed_once_in_order_and_survives_a_restart(place: Place) -> None:
+    """In the callback's own commit; the same bytes again and a verdict make no relay; marked, it is not due again."""
+    notice = CallbackRelay(site="hams-bess", connection="plc", write={"text": "raw", "count": 3})
+    async with place.open() as journal:
+        await awaiting(journal)
+        for _ in range(2):
+            await journal.receive(evidence("c1"), callback(None, None, None), None, [notice])
+        await journal.receive(evidence("c2"), callback("TX-1"), None, [notice])
+        await journal.receive(evidence("c3"), callback(None, None, None), None, [replace(notice, write={"text": "2"})])
+        assert await journal.next_callback_relay("hams-bess", "scada") is None
+        pending = (await journal.depth()).relays
+    async with place.open() as journal:
+        first = await journal.next_callback_relay("hams-bess", "plc")
+        assert first is not None
+        assert first.write == {"text": "raw", "count": 3}
+        await journal.callback_relayed(first.id)
+        second = await journal.next_callback_relay("hams-bess", "plc")
+        assert second is not None
+        assert second.write == {"text": "2"}
+        await journal.callback_relayed(second.id, "refused")
+        assert await journal.next_callback_relay("hams-bess", "plc") is None
+        assert (await journal.depth()).relays == pending - 2

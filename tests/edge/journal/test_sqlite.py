@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import apsw
@@ -12,6 +12,7 @@ import pytest
 
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import Event, State
+from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLocked, JournalMismatch
@@ -231,8 +232,8 @@ async def test_a_reader_sees_a_live_journal(place: Place) -> None:
                 assert story.message.state is State.FAILED
             assert reader.depth().messages == {State.FAILED: 19}
             assert reader.story("no such message") is None
-            with pytest.raises(apsw.ReadOnlyError):
-                reader._raw.execute("DELETE FROM message")
+            with closing(open_reading(place.path)) as connection, pytest.raises(apsw.ReadOnlyError):
+                connection.raw.execute("DELETE FROM message")
 
 
 async def test_a_story_tells_everything(place: Place) -> None:

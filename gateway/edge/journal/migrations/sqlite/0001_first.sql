@@ -145,6 +145,23 @@ CREATE TABLE relay (
 CREATE INDEX relay_pending ON relay (site, connection, id) WHERE state = 'pending';
 CREATE INDEX relay_message ON relay (message_id);
 
+-- Callbacks that are no verdicts, on their way to the sites that asked for them; `writes` is what their points get.
+CREATE TABLE callback_relay (
+    id INTEGER NOT NULL PRIMARY KEY,
+    environment TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    jti TEXT NOT NULL,
+    site TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    writes TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'rejected')),
+    problem TEXT,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    FOREIGN KEY (environment, issuer, jti) REFERENCES callback (environment, issuer, jti)
+) STRICT;
+CREATE INDEX callback_relay_pending ON callback_relay (site, connection, id) WHERE state = 'pending';
+
 CREATE TABLE mailbox (
     site TEXT NOT NULL,
     mailbox TEXT NOT NULL,

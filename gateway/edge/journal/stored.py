@@ -1,0 +1,335 @@
+"""Every call of `ports.Journal`, whatever engine stores it: commands go to the writer, questions to the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from gateway.core.acts import Decision
+from gateway.core.callback import Callback
+from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
+from gateway.core.record import (
+    Adopted,
+    Adoption,
+    Appended,
+    Changed,
+    Depth,
+    Evidence,
+    MessageFilter,
+    Outgoing,
+    Owed,
+    Received,
+    Sequel,
+    Settlement,
+    Waiting,
+)
+from gateway.core.relay import CallbackRelay, Relay
+from gateway.core.transaction import Event, State
+from gateway.core.verdict import Verdict
+from gateway.edge.journal import acts, adopting, intake, listing, moving, relaying, rows, sending, verdicts
+from gateway.edge.journal.engine import Asking
+from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.statements import Commit, Reading
+from gateway.edge.journal.writer import Writer
+from gateway.errors import JournalBroken, JournalFull
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a journal behaves; ``after_verdict`` is the profile's pipeline, by environment or for all.
+
+    ``is_full`` says whether intake must stop so that what was accepted can be finished.
+    """
+
+    after_verdict: bool | Mapping[str, bool]
+    is_full: Callable[[], bool]
+
+    def waits_for_verdict(self, lane: Lane) -> bool:
+        """Whether AWAITING blocks this lane."""
+        if isinstance(self.after_verdict, bool):
+            return self.after_verdict
+        return self.after_verdict.get(lane.environment, False)
+
+
+class StoredJournal:
+    """`ports.Journal` on whatever `writer`, ``lookups`` and ``lists`` reach; each engine has a way to open one.
+
+    ``lookups`` answers what a few rows by key tell, ``lists`` what may look at many. ``name`` is what people call this
+    journal. ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row
+    before this start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        writer: Writer,
+        lookups: Asking,
+        lists: Asking,
+        *,
+        options: Options,
+        event: Callable[..., None],
+    ) -> None:
+        self.name = name
+        self.epoch = writer.epoch
+        self.doubts = 0
+        self.newest_at: int | None = None
+        self._writer = writer
+        self._lookups = lookups
+        self._lists = lists
+        self._options = options
+        self._event = event
+        self._was_full = False
+        self._was_broken = False
+
+    async def begin(self) -> None:
+        """Put what was under way into doubt; stands before everything else."""
+        newest = await self._lookup(lambda reading: reading.one("newest_audit"))
+        self.newest_at = None if newest is None else newest[0]
+        self.doubts = await self._commit(sending.restart)
+        self._event("journal_opened", path=self.name, epoch=self.epoch, doubts=self.doubts)
+
+    # ------------------------------------------------------------ intake
+    async def append(self, draft: Draft, outgoing: Outgoing | None = None) -> Appended:
+        """See `ports.Journal`."""
+        command = partial(
+            intake.append,
+            draft=draft,
+            outgoing=outgoing,
+            full=self._options.is_full(),
+            after_verdict=self._options.waits_for_verdict(draft.lane),
+        )
+        try:
+            appended = await self._commit(command, intake=True)
+        except JournalFull:
+            if not self._was_full:
+                self._event("journal_full", path=self.name)
+            self._was_full = True
+            raise
+        if not appended.existed:
+            self._was_full = False
+            self._writer.note(draft.id, Hop.COMMITTED, self._writer.now())
+        return appended
+
+    async def position(self, site: str, mailbox: str) -> MailboxPosition | None:
+        """See `ports.Journal`."""
+        row = await self._lookup(lambda reading: reading.one("mailbox_position", site=site, mailbox=mailbox))
+        return None if row is None else rows.position(row)
+
+    async def set_position(self, site: str, mailbox: str, position: MailboxPosition) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: intake.set_position(commit, site, mailbox, position))
+
+    async def reference(self, lane: Lane) -> Reference | None:
+        """See `ports.Journal`."""
+        row = await self._lookup(lambda reading: reading.one("reference", lane=str(lane)))
+        return None if row is None else Reference(value=row[0], counter=row[1])
+
+    async def set_reference(self, lane: Lane, reference: Reference) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: intake.set_reference(commit, lane, reference))
+
+    def note(self, message_id: str, hop: Hop, at: int) -> None:
+        """See `ports.Journal`."""
+        self._writer.note(message_id, hop, at)
+
+    # ------------------------------------------------------------ sending
+    async def lanes(self) -> Sequence[Lane]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.lanes(reading, self._options.waits_for_verdict))
+
+    async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
+        """See `ports.Journal`."""
+        after_verdict = self._options.waits_for_verdict(lane)
+        return await self._lookup(lambda reading: sending.head(reading, lane, after_verdict=after_verdict))
+
+    async def waiting(self, lane: Lane, limit: int) -> Sequence[Waiting]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: sending.waiting(reading, lane, limit))
+
+    async def names_under_way(self, lane: Lane) -> frozenset[str]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.names_under_way(reading, lane))
+
+    async def take(self, message_id: str, outgoing: Outgoing) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(
+            lambda commit: sending.take(commit, message_id, outgoing, self._options.waits_for_verdict)
+        )
+
+    async def retake(self, submission_id: str, event: Event, attempt: Attempt) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.retake(commit, submission_id, event, attempt))
+
+    async def settle(self, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.settle(commit, submission_id, attempt, settlement))
+
+    async def resolve(
+        self,
+        submission_id: str,
+        event: Event,
+        *,
+        verdict: Verdict | None,
+        transaction_id: str | None,
+        due_at: int | None,
+        note: str,
+    ) -> Changed:
+        """See `ports.Journal`."""
+        cause = Cause(
+            event=event,
+            detail=note,
+            transaction_id=transaction_id,
+            problems=() if verdict is None else verdict.problems,
+            created=() if verdict is None else verdict.created,
+            due_at=due_at,
+        )
+        return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause))
+
+    async def named(self, beginning: str) -> Sequence[str]:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: acts.named(reading, beginning))
+
+    async def standings(self, message_ids: Sequence[str]) -> Mapping[str, tuple[State, int]]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: acts.standings(reading, message_ids))
+
+    async def submissions(self, message_id: str) -> Sequence[Submission]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: acts.submissions(reading, message_id))
+
+    async def decide(self, message_id: str, decision: Decision) -> Sequence[Changed]:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.decide(commit, message_id, decision))
+
+    async def resend(self, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.resend(commit, submission_id, decision, attempt))
+
+    async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
+        """See `ports.Journal`."""
+        await self._commit(
+            lambda commit: acts.audit_release(commit, environment, participant, actor=actor, detail=detail)
+        )
+
+    async def postpone(self, submission_id: str, due_at: int) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: commit.run("postpone", id=submission_id, due_at=due_at))
+
+    async def overdue(
+        self, environment: str, participant: str, state: State, now: int, *, horizon: int, limit: int
+    ) -> tuple[Sequence[Submission], int | None]:
+        """See `ports.Journal`."""
+        whose: dict[str, str | int] = {
+            "environment": environment,
+            "participant": participant,
+            "state": state,
+            "until": now,
+            "horizon": horizon,
+        }
+        return await self._list(lambda reading: listing.overdue(reading, whose, limit))
+
+    async def backlog(self, environment: str) -> int:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.backlog(reading, environment))
+
+    async def park(self, message_id: str, reason: str) -> Changed | None:
+        """See `ports.Journal`."""
+        cause = Cause(event=Event.POISON, detail=reason)
+        return await self._commit(lambda commit: moving.move_unsent(commit, message_id, cause))
+
+    async def expire(self, now: int) -> Sequence[Changed]:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: sending.expire(commit, now))
+
+    # ------------------------------------------------------------ verdicts and relays
+    async def receive(
+        self, evidence: Evidence, callback: Callback | None, fault: str | None, relays: Sequence[CallbackRelay] = ()
+    ) -> Received:
+        """See `ports.Journal`; a full disk is JournalFull here too."""
+        return await self._commit(
+            lambda commit: verdicts.receive(commit, evidence, callback, fault, relays), intake=True
+        )
+
+    async def next_callback_relay(self, site: str, connection: str) -> CallbackRelay | None:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: relaying.next_callback_relay(reading, site, connection))
+
+    async def callback_relayed(self, relay_id: int, problem: str | None = None) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: relaying.callback_relayed(commit, relay_id, problem))
+
+    async def sequels(self, site: str) -> Sequence[Sequel]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.sequels(reading, site))
+
+    async def owed(self, site: str) -> Owed:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.owed(reading, site))
+
+    async def adopt(
+        self, environment: str, participant: str, adoptions: Sequence[Adoption], *, actor: str, detail: str
+    ) -> Adopted:
+        """See `ports.Journal`."""
+        return await self._commit(
+            lambda commit: adopting.adopt(commit, environment, participant, adoptions, actor=actor, detail=detail)
+        )
+
+    async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: relaying.next_relay(reading, site, connection))
+
+    async def number_relay(self, relay_id: int, found: int) -> Relay:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: relaying.number_relay(commit, relay_id, found))
+
+    async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: relaying.relayed(commit, relay_id, hops, problem))
+
+    # ------------------------------------------------------------ looking
+    async def message(self, message_id: str) -> Message | None:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: relaying.find_message(reading, message_id))
+
+    async def unmatched(self, until: int) -> Mapping[str, int]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: dict(reading.all("unmatched_callbacks", until=until)))
+
+    async def history(self, which: MessageFilter) -> Sequence[Message]:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.history(reading, which))
+
+    async def depth(self) -> Depth:
+        """See `ports.Journal`."""
+        return await self._list(listing.depth)
+
+    # ------------------------------------------------------------ the three ways to the store
+    async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:
+        with self._telling():
+            return await self._writer.commit(command, intake=intake)
+
+    async def _lookup(self, read: Callable[[Reading], T]) -> T:
+        """Read a few rows by key."""
+        with self._telling():
+            return await self._lookups.read(read)
+
+    async def _list(self, read: Callable[[Reading], T]) -> T:
+        """Read what may be many rows."""
+        with self._telling():
+            return await self._lists.read(read)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell once that the journal is broken."""
+        try:
+            yield
+        except JournalBroken as broken:
+            if not self._was_broken:
+                self._event("journal_broken", path=self.name, reason=str(broken))
+            self._was_broken = True
+            raise
