@@ -74,7 +74,7 @@ class Line:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._secure()
-                await self._client.connect()
+                await _plainly(self._client.connect)
         except TimeoutError as error:
             raise self.lose(f"{self._settings.endpoint} did not answer in time") from error
         except SecretError as error:
@@ -180,7 +180,7 @@ class Line:
         self.check()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await call()
+                return await _plainly(call)
         except TimeoutError as error:
             raise self.lose(f"{self._settings.endpoint} did not answer in time") from error
         except _UNREADABLE as error:
@@ -214,6 +214,16 @@ class Line:
 
     async def _on_lost(self, error: Exception) -> None:
         self.lose(f"{self._settings.endpoint} closed the connection or stopped answering ({_said(error)})")
+
+
+async def _plainly(call: Callable[[], Awaitable[T]]) -> T:
+    """Call the library; its own kind of cancellation (before Python 3.12) would be an error to timeouts and groups."""
+    try:
+        return await call()
+    except asyncio.CancelledError as cancelled:
+        if type(cancelled) is asyncio.CancelledError:
+            raise
+        raise asyncio.CancelledError from cancelled
 
 
 def _node_id(address: NodeAddress, names: Sequence[str]) -> ua.NodeId | None:

@@ -88,6 +88,7 @@ async def called(made: Callable[[], Client]) -> AsyncIterator[Ems]:
         try:
             await client.connect()
         except (OSError, TimeoutError):
+            client.disconnect_socket()
             return False
         found.append(client)
         return True

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 from asyncua import Client, ua
+from asyncua.client.ua_client import UaClient
 
 from adapters.opcua import client
 from adapters.opcua.client import OpcuaSession
@@ -357,3 +358,21 @@ async def test_a_mailbox_without_most_roles_works(rig: Rig) -> None:
             ]
         )
     assert [rig.site.raw(n) for n in ("m_acknowledge", "m_result", "m_result_sequence")] == [5, 2, 1]
+
+
+async def test_leaving_in_the_moment_of_an_answer_is_leaving(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own kind of cancellation is no error to the task group around the session."""
+
+    class Raced(asyncio.CancelledError):
+        """As wait_for2 raises it when an answer and a cancellation come together."""
+
+    async def raced(*_: object) -> None:
+        raise Raced
+
+    async with rig.adapter().connect() as session:
+        await session.read()
+        monkeypatch.setattr(UaClient, "write_attributes", raced)
+        with pytest.raises(asyncio.CancelledError) as found:
+            await session.write([PointWrite(point="permit", value=True)])
+        monkeypatch.undo()
+    assert found.type is asyncio.CancelledError
