@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from adapters.modbus.config import ModbusConnection, Table
+from adapters.modbus.config import ModbusConnection, Table, Transport
 from adapters.modbus.line import DeviceRefusal, Line
 from adapters.modbus.polling import News, Poller
 from adapters.modbus.schedule import Schedule
 from adapters.modbus.translation import Point, bind_all
 from adapters.modbus.writing import Writer
 from gateway.core.mailbox import HOST_BLOCK, Role
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import LinkLost, PointRejected, SecretError
 from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, RoleWrite, Session, Write
 
 _SECOND = 1_000_000  # µs
@@ -36,10 +36,17 @@ class ModbusAdapter:
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Session]:
-        line = Line(self._settings, self._resources.clock)
+        settings = self._settings
+        tls = None
+        if settings.transport is Transport.TLS:
+            try:
+                tls = self._resources.client_tls(settings.ca, settings.certificate, settings.key)
+            except SecretError as error:
+                raise LinkLost(str(error)) from error
+        line = Line(settings, self._resources.clock, tls)
         try:
             await line.open()
-            yield ModbusSession(line, self._config, self._settings, self._points, self._resources)
+            yield ModbusSession(line, self._config, settings, self._points, self._resources)
         finally:
             await line.close()
 

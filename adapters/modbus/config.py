@@ -1,7 +1,8 @@
 """What the YAML says of a Modbus connection and its points; no I/O, and quick to import.
 
-``transport`` is ``tcp`` only; TLS and RTU over TCP are named and refused until they exist. ``plain`` is the operator's
-reason for trusting an unprotected link: Modbus has no signature, so whoever reaches the wire can raise a request.
+``plain`` is the operator's reason for trusting an unprotected link: Modbus has no signature, so whoever reaches the
+wire can raise a request. With ``transport: rtu-over-tcp`` each unit behind a gateway is a connection of its own, so
+that one that is silent costs the others nothing here.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
+
+from gateway.core.secret import SecretReference
 
 ADDRESSES = 0x10000
 
@@ -40,6 +42,17 @@ class Table(StrEnum):
     def bits(self) -> bool:
         """Whether an address of this table holds one bit instead of one register."""
         return self in (Table.COIL, Table.DISCRETE)
+
+
+class Transport(StrEnum):
+    """How frames travel."""
+
+    TCP = "tcp"
+    TLS = "tls"  # Modbus/TCP Security: the same frames inside TLS
+    RTU_OVER_TCP = "rtu-over-tcp"  # serial frames, as many gateways of serial lines pass them on
+
+
+_TCP_PORT, _TLS_PORT = 502, 802
 
 
 class PointType(StrEnum):
@@ -217,14 +230,23 @@ NotAvailable = Annotated[
 
 
 class ModbusConnection(BaseModel):
-    """A link to one unit of a Modbus TCP device."""
+    """A link to one unit of a Modbus device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: Annotated[str, Field(min_length=1)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 502
+    port: Annotated[int | None, Field(ge=1, le=65535, description="502; with tls, 802")] = None
     unit: Annotated[int, Field(ge=0, le=255)] = 1
-    transport: Annotated[str, WithJsonSchema({"type": "string", "enum": ["tcp"]})] = "tcp"
+    transport: Transport = Transport.TCP
+    ca: Annotated[SecretReference | None, Field(description="tls: the CA that the device's certificate comes from")] = (
+        None
+    )
+    certificate: Annotated[SecretReference | None, Field(description="tls: the certificate that we show (PEM)")] = None
+    key: Annotated[SecretReference | None, Field(description="tls: the private key of that certificate (PEM)")] = None
+    baud: Annotated[int, Field(ge=300, le=4_000_000, description="rtu-over-tcp: the speed of the line behind it")] = (
+        9600
+    )
+    latency: Annotated[Duration, Field(description="usual wait for an answer, for what `check` calculates")] = 20_000
     poll: Annotated[Duration, Field(description="time between two polls")] = 1_000_000
     timeout: Annotated[Duration, Field(description="longest wait for one answer")] = 1_000_000
     word_order: Annotated[Order, Field(description="which register of a number comes first")] = "big"
@@ -242,20 +264,28 @@ class ModbusConnection(BaseModel):
     retest: Annotated[Duration, Field(description="how soon an address that was refused is tried again")] = 60_000_000
     plain: Annotated[str | None, Field(min_length=1, description="why an unprotected link is good enough")] = None
 
-    @field_validator("transport")
-    @classmethod
-    def _only_tcp(cls, value: str) -> str:
-        if value in ("tls", "rtu-over-tcp"):
-            raise ValueError(f"{value} is not supported yet; only tcp is")
-        if value != "tcp":
-            raise ValueError(f"{value} is not a transport; only tcp is supported")
-        return value
+    @model_validator(mode="after")
+    def _only_tls_has_certificates(self) -> Self:
+        given = [name for name in ("ca", "certificate", "key") if getattr(self, name) is not None]
+        if given and self.transport is not Transport.TLS:
+            raise ValueError(f"{given[0]} is for transport: tls, and this is {self.transport}")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
+
+    @property
+    def tcp_port(self) -> int:
+        """The port, also where none is written (the standard's own numbers)."""
+        return self.port or (_TLS_PORT if self.transport is Transport.TLS else _TCP_PORT)
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but should not stay as it is, for ``check`` to show."""
-        if self.plain is not None or self.host in ("localhost", "127.0.0.1", "::1"):
+        if self.plain is not None or self.transport is Transport.TLS or self.host in ("localhost", "127.0.0.1", "::1"):
             return ()
-        return ("Modbus TCP is not protected on the wire; write `plain:` with the reason why this link may be trusted",)
+        said = (
+            "Modbus is not protected on the wire; use transport: tls, or write `plain:` with the reason why this link"
+        )
+        return (f"{said} may be trusted",)
 
 
 class ModbusPoint(BaseModel):

@@ -1,10 +1,11 @@
-"""One Modbus TCP connection: one request at a time, and finished for good at the first sign of trouble.
+"""One Modbus connection: one request at a time, and finished for good at the first sign of trouble.
 
 Rules
 -----
 * One request is in flight; the next one waits its turn. Turns are single requests, so that a write never waits for a
   whole poll, and while somebody is :meth:`ahead`, no poll comes in between.
-* After a timeout the connection is closed, never used again: a late answer has nobody left to be mistaken by.
+* After a timeout the connection is closed, never used again: a late answer has nobody left to be mistaken by. Serial
+  frames carry no number, so that nothing else would tell a late answer from the right one.
 * A caller that is cancelled leaves its request to finish on its own; the next one waits for that.
 * pymodbus never retries and never reconnects here: repeating is decided by those who know what is safe to repeat.
 """
@@ -13,14 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
+from pymodbus.transport import CommParams, CommType
 
-from adapters.modbus.config import ModbusConnection, Table
+from adapters.modbus.config import ModbusConnection, Table, Transport
 from gateway.errors import LinkLost
 from gateway.ports import Clock
 
@@ -63,27 +67,51 @@ def _said(code: int) -> str:
     return f"exception {code}, {_EXCEPTIONS.get(code, 'which is not in the standard')}"
 
 
+class _Client(AsyncModbusTcpClient):
+    """pymodbus's client without its retries and reconnects, which also says why it could not connect."""
+
+    def __init__(
+        self, settings: ModbusConnection, tls: ssl.SSLContext | None, on_connection: Callable[[bool], None]
+    ) -> None:
+        timeout = settings.timeout / _SECOND
+        # its own TLS client frames each read as one message; the standard's frames inside TLS are those of TCP
+        self.comm_params = CommParams(
+            comm_type=CommType.TCP if tls is None else CommType.TLS,
+            comm_name="modbus",
+            host=settings.host,
+            port=settings.tcp_port,
+            sslctx=tls,
+            reconnect_delay=0,
+            timeout_connect=timeout,
+        )
+        framer = FramerType.RTU if settings.transport is Transport.RTU_OVER_TCP else FramerType.SOCKET
+        super().__init__(settings.host, framer=framer, retries=0, trace_connect=on_connection)
+        self.failure = ""
+        self._create = self.ctx.call_create
+        self.ctx.call_create = self._connect
+
+    async def _connect(self) -> object:
+        try:
+            return await self._create()
+        except (OSError, ssl.CertificateError) as error:
+            self.failure = f": {error}"
+            raise
+
+
 class Line:
     """A connection to one unit; made by :meth:`open`, ended by :meth:`close` or by the first LinkLost."""
 
-    def __init__(self, settings: ModbusConnection, clock: Clock) -> None:
+    def __init__(self, settings: ModbusConnection, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
         self._unit = settings.unit
         self._clock = clock
-        self._where = f"{settings.host}:{settings.port}"
+        self._where = f"{settings.host}:{settings.tcp_port}"
         self._turn = asyncio.Lock()
         self._ahead = 0  # how many are ahead of all polls
         self._calm = asyncio.Event()  # set while there is nobody
         self._asking: set[asyncio.Task[tuple[ModbusPDU, int]]] = set()
         self._lost: str | None = None
         self._ended = asyncio.Event()
-        self._client = AsyncModbusTcpClient(
-            settings.host,
-            port=settings.port,
-            timeout=settings.timeout / _SECOND,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=self._on_connection,
-        )
+        self._client = _Client(settings, tls, self._on_connection)
         self._readers: dict[Table, Callable[..., Awaitable[ModbusPDU]]] = {
             Table.COIL: self._client.read_coils,
             Table.DISCRETE: self._client.read_discrete_inputs,
@@ -98,7 +126,7 @@ class Line:
             LinkLost: nobody answers there.
         """
         if not await self._client.connect():
-            raise self._lose(f"{self._where} cannot be reached")
+            raise self._lose(f"{self._where} cannot be reached{self._client.failure}")
 
     async def close(self) -> None:
         """End the connection and whatever is still waiting for an answer; safe to repeat."""

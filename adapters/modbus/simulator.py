@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Self, cast
 
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from adapters.modbus.config import Table
@@ -89,6 +91,8 @@ class ModbusSite:
         host: str = "127.0.0.1",
         port: int = 0,
         unit: int = 1,
+        serial_frames: bool = False,
+        tls: ssl.SSLContext | None = None,
         inputs: Mapping[int, int] | None = None,
         coils: Sequence[bool] = (),
         discretes: Sequence[bool] = (),
@@ -100,6 +104,8 @@ class ModbusSite:
         self.log: deque[Access] = deque(maxlen=_LOG_LENGTH)
         self.on_access: Callable[[Access], None] | None = None
         self._unit = unit
+        self._framer = FramerType.RTU if serial_frames else FramerType.SOCKET
+        self._tls = tls
         self._holding = [0] * REGISTERS
         self._inputs = _filled(REGISTERS, inputs or {})
         self._bits = (_padded(coils), _padded(discretes))
@@ -128,10 +134,7 @@ class ModbusSite:
         Raises:
             RuntimeError: the port is taken.
         """
-        device = SimDevice(id=self._unit, simdata=self._blocks(), action=self._act)
-        self._server = ModbusTcpServer(device, address=(self.host, self.port))
-        await self._server.serve_forever(background=True)
-        self.port = cast("asyncio.Server", self._server.transport).sockets[0].getsockname()[1]
+        self._server, self.port = await _serve([self.device()], (self.host, self.port), self._framer, self._tls)
 
     async def stop(self) -> None:
         """Close the listener and every connection; the registers stay."""
@@ -139,6 +142,10 @@ class ModbusSite:
             self.thaw()
             self._server.close()
             self._server = None
+
+    def device(self) -> SimDevice:
+        """The unit as a server of several shows it."""
+        return SimDevice(id=self._unit, simdata=self._blocks(), action=self._act)
 
     # ------------------------------------------------------------ what the plant's own program does
     def registers(self, address: int, count: int = 1) -> list[int]:
@@ -293,6 +300,45 @@ class ModbusSite:
             fresh.write_text(json.dumps(held))
             fresh.replace(self._memory)
         self._changed.set()
+
+
+class SerialGateway:
+    """A box that passes serial frames on to several units of one line; one that is frozen is a unit that is silent."""
+
+    def __init__(self, units: Sequence[ModbusSite], *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.units = units
+        self.host = host
+        self.port = port
+        self._server: ModbusTcpServer | None = None
+
+    async def __aenter__(self) -> Self:
+        devices = [unit.device() for unit in self.units]
+        self._server, self.port = await _serve(devices, (self.host, self.port), FramerType.RTU, None)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            for unit in self.units:
+                unit.thaw()
+            self._server.close()
+
+
+async def _serve(
+    devices: list[SimDevice], address: tuple[str, int], framer: FramerType, tls: ssl.SSLContext | None
+) -> tuple[ModbusTcpServer, int]:
+    """A server that listens, and its port.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+    if tls is None:
+        server = ModbusTcpServer(
+            devices, framer=framer, address=address, ignore_missing_devices=framer is FramerType.RTU
+        )
+    else:
+        server = ModbusTlsServer(devices, framer=framer, address=address, sslctx=tls)
+    await server.serve_forever(background=True)
+    return server, cast("asyncio.Server", server.transport).sockets[0].getsockname()[1]
 
 
 def payload_of(connection: ConnectionConfig, mailbox: MailboxSpec, values: Mapping[str, Value]) -> list[int]:

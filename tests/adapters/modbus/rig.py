@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import adapters.modbus
 from adapters.modbus.config import ModbusConnection, ModbusPoint
@@ -15,6 +16,7 @@ from adapters.modbus.simulator import ModbusSite
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.point import Access, PointSpec, Reading
 from gateway.core.secret import Reference
+from gateway.errors import SecretError
 from gateway.ports import Adapter, ConnectionConfig, MailboxStatus, Request, Resources, Session
 
 MAILBOX = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)
@@ -60,6 +62,11 @@ def no_secret(reference: Reference) -> bytes:
     raise AssertionError(f"the adapter asked for {reference}")
 
 
+def no_tls(*references: object) -> object:
+    """Nor has it certificates."""
+    raise SecretError(f"there is no {references[0]}")
+
+
 @dataclass
 class Rig:
     """``poll`` and ``timeout`` are YAML durations; a second poll should rarely decide a test, so they are short."""
@@ -71,6 +78,7 @@ class Rig:
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     unit: int = 1
     settings: Mapping[str, object] = field(default_factory=dict)  # further members of the connection
+    client_tls: Callable[..., Any] = no_tls
     extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # points beside POINTS
 
     def adapter(self, connection: ConnectionConfig | None = None) -> Adapter:
@@ -79,6 +87,7 @@ class Rig:
             entropy=NoEntropy(),
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=no_secret,
+            client_tls=self.client_tls,
         )
         return adapters.modbus.spec.build(connection or self.connection(), resources)
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 import adapters.modbus
-from adapters.modbus.config import ModbusConnection, ModbusPoint, PointType
+from adapters.modbus.config import ModbusConnection, ModbusPoint, PointType, Transport
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_points_say_what_is_wrong(members: dict[str, object], words: str) -> Non
         ({"timeout": "1 s"}, "is not a duration"),
         ({"port": 70000}, "less than or equal to 65535"),
         ({"unit": 256}, "less than or equal to 255"),
-        ({"transport": "tls"}, "tls is not supported yet; only tcp is"),
-        ({"transport": "rtu-over-tcp"}, "rtu-over-tcp is not supported yet"),
-        ({"transport": "udp"}, "udp is not a transport"),
+        ({"transport": "udp"}, "tcp"),
+        ({"ca": "file:pki/plant-ca.pem"}, "ca is for transport: tls, and this is tcp"),
+        ({"transport": "tls", "key": "file:pki/us.key"}, "certificate and key belong together"),
         ({"plain": ""}, "at least 1 character"),
         ({"max_registers": 126}, "less than or equal to 125"),
         ({"forbidden": ["holding:100"]}, "is no stretch of addresses; write table:first-last"),
@@ -81,7 +81,7 @@ def test_connections_say_what_is_wrong(members: dict[str, object], words: str) -
 def test_defaults_are_modbus_own() -> None:
     """Port 502, unit 1, one poll a second, big-endian."""
     connection = ModbusConnection(host="plc.example")
-    assert (connection.port, connection.unit, connection.poll, connection.timeout) == (502, 1, 1_000_000, 1_000_000)
+    assert (connection.tcp_port, connection.unit, connection.poll, connection.timeout) == (502, 1, 1_000_000, 1_000_000)
     assert (connection.word_order, connection.byte_order) == ("big", "big")
     point = ModbusPoint.model_validate({"address": "coil:7"})
     assert (point.kind, point.size, str(point.address)) == (PointType.BOOL, 1, "coil:7")
@@ -98,6 +98,7 @@ def test_an_unprotected_link_needs_a_reason() -> None:
     assert "plain:" in ModbusConnection(host="10.20.1.5").warnings()[0]
     assert ModbusConnection(host="10.20.1.5", plain="own VLAN, locked cabinet").warnings() == ()
     assert ModbusConnection(host="127.0.0.1").warnings() == ()
+    assert ModbusConnection(host="10.20.1.5", transport=Transport.TLS).warnings() == ()
 
 
 def test_models_have_a_schema() -> None:
