@@ -47,6 +47,7 @@ from gateway.core.record import (
     Waiting,
 )
 from gateway.core.relay import CallbackRelay, Relay
+from gateway.core.request_plan import RequestPlan
 from gateway.core.secret import Reference as SecretReference
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
@@ -290,7 +291,8 @@ class AdapterSpec:
     members. ``mailbox_layouts`` names the mailbox layouts it can carry. ``build`` does no I/O.
     ``trigger_model`` is that of ``when: {message: CONNECTION, ...}`` for a protocol that can bring a `Submitted`; its
     property ``carries_id`` says whether the site's messages bring an id. ``contradictions`` tells what points and
-    triggers of one connection say against each other: (the way there below the site, a sentence).
+    triggers of one connection say against each other: (the way there below the site, a sentence). ``plan`` tells what
+    is asked for, where a protocol asks; it does no I/O either.
     """
 
     protocol: str
@@ -300,6 +302,7 @@ class AdapterSpec:
     build: Callable[[ConnectionConfig, Resources], Adapter]
     trigger_model: type[BaseModel] | None = None
     contradictions: Callable[[ConnectionConfig], Iterable[tuple[tuple[str, ...], str]]] | None = None
+    plan: Callable[[ConnectionConfig], RequestPlan] | None = None
 
 
 # ---------------------------------------------------------------- the journal

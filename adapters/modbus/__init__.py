@@ -1,4 +1,4 @@
-"""Modbus TCP, client role: mailboxes, polled points, writes that are read back."""
+"""Modbus, client role: mailboxes, polled points, writes that are read back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from adapters.modbus.config import ModbusConnection, ModbusPoint
 from gateway.core.mailbox import BOUND
+from gateway.core.request_plan import RequestPlan
 from gateway.ports import Adapter, AdapterSpec, ConnectionConfig, Resources
 
 
@@ -21,6 +22,12 @@ def _contradictions(config: ConnectionConfig) -> Iterable[tuple[tuple[str, ...],
     return contradictions(config)
 
 
+def _plan(config: ConnectionConfig) -> RequestPlan:
+    from adapters.modbus.request_plan import request_plan  # noqa: PLC0415 - only where a plan is shown
+
+    return request_plan(config)
+
+
 spec = AdapterSpec(
     protocol="modbus",
     connection_model=ModbusConnection,
@@ -28,4 +35,5 @@ spec = AdapterSpec(
     mailbox_layouts=frozenset({"standard", BOUND}),
     build=_build,
     contradictions=_contradictions,
+    plan=_plan,
 )

@@ -17,7 +17,7 @@ from gateway.core.binding import number_of, payload_of, read_block
 from gateway.core.mailbox import HOST_BLOCK, Block, FrameReader, MailboxSpec, Role, parse_block, payload_window
 from gateway.core.point import Reading, Snapshot
 
-_OURS = (Role.ACKNOWLEDGE, Role.RESULT_SEQ)
+OURS = (Role.ACKNOWLEDGE, Role.RESULT_SEQ)  # what we write there and look at with every poll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class BlockBox:
     async def glimpse(self) -> Glimpse:
         """The numbers that we wrote, then the site's block in one read."""
         first = self.spec.results + HOST_BLOCK[Role.ACKNOWLEDGE]
-        (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + len(_OURS)))
+        (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
         registers, at = await self._line.read(Table.HOLDING, self.spec.site_block)
         block = parse_block(registers)
         return Glimpse(sequence=block.sequence, acknowledged=acknowledged, result_seq=result_seq, at=at, block=block)
@@ -98,7 +98,7 @@ class PointBox:
         self.spec = spec
         self.frames = FrameReader(spec)
         self._line = line
-        self._first = plan((points[spec.roles[role]] for role in (Role.REQUEST_SEQ, *_OURS)), limits)
+        self._first = plan((points[spec.roles[role]] for role in (Role.REQUEST_SEQ, *OURS)), limits)
         self._request = points[spec.roles[Role.REQUEST_SEQ]]
 
     async def glimpse(self) -> Glimpse:
@@ -108,9 +108,7 @@ class PointBox:
             cells, at = await self._line.read(block.table, block.window)
             for point in block.points:
                 readings[point.spec.name] = read_point(point, cut(cells, block.window, point), at)
-        request, acknowledged, result_seq = (
-            number_of(self.spec, role, readings) for role in (Role.REQUEST_SEQ, *_OURS)
-        )
+        request, acknowledged, result_seq = (number_of(self.spec, role, readings) for role in (Role.REQUEST_SEQ, *OURS))
         at = readings[self._request.spec.name].at
         return Glimpse(sequence=request, acknowledged=acknowledged, result_seq=result_seq, at=at, readings=readings)
 

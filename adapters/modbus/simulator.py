@@ -21,7 +21,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from adapters.modbus.config import Table
+from adapters.modbus.config import ModbusConnection, Table, Transport
 from adapters.modbus.translation import bind_all, write_point
 from gateway.core.mailbox import (
     HOST_BLOCK,
@@ -300,6 +300,22 @@ class ModbusSite:
             fresh.write_text(json.dumps(held))
             fresh.replace(self._memory)
         self._changed.set()
+
+
+def simulated(config: ConnectionConfig, box: MailboxSpec, address: tuple[str, int], memory: Path | None) -> ModbusSite:
+    """The plant behind one mailbox of a connection, as that connection expects it.
+
+    Raises:
+        ValueError: it cannot be simulated.
+    """
+    settings = config.settings
+    if not isinstance(settings, ModbusConnection) or settings.transport is Transport.TLS:
+        raise ValueError("a plant behind TLS cannot be simulated; take transport: tcp for it")
+    if box.bound:
+        raise ValueError(f"mailbox {box.name} lies in points of the plant, whose program only its owner knows")
+    serial = settings.transport is Transport.RTU_OVER_TCP
+    host, port = address
+    return ModbusSite(box, host=host, port=port, unit=settings.unit, serial_frames=serial, memory=memory)
 
 
 class SerialGateway:

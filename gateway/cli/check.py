@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 
 from gateway.app import adapters
 from gateway.cli.configured import ConfigPath, StateFolder
+from gateway.core.request_plan import RequestPlan, described, overloads, shown
 from gateway.errors import ConfigError, ConfigProblem
 from gateway.settings.configuration import Configuration, load
 from gateway.settings.references import ending_certificates, unreadable
@@ -22,9 +24,12 @@ def check(
     path: ConfigPath,
     state: StateFolder = None,
     *,
+    plan: Annotated[bool, typer.Option("--plan", help="Also show which points each request brings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
 ) -> None:
     """Check a configuration: all mistakes of all files at once, as FILE:LINE:COLUMN: PATH: MESSAGE.
+
+    Also tells what each site is asked for, how long that takes, and which periods cannot be met.
 
     Ends with 0 when the gateway would start (warnings allowed), 1 when something is wrong, 2 when PATH cannot be read.
     """
@@ -36,10 +41,12 @@ def check(
     if configuration is not None:
         secrets = unreadable(configuration, environ=os.environ)
         secrets += ending_certificates(configuration, environ=os.environ, now=time.time_ns() // 1000)
+    plans = request_plans(configuration) if configuration is not None else {}
+    late = tuple(overloads(plans))
     if as_json:
-        typer.echo(json.dumps(_document(configuration, problems, secrets), indent=2))
+        typer.echo(json.dumps(_document(configuration, problems, secrets, plans, late), indent=2))
     else:
-        for line in _lines(path, configuration, problems, secrets):
+        for line in _lines(path, configuration, problems, (*secrets, *late), _plan_lines(plans, whole=plan)):
             typer.echo(line)
     raise typer.Exit(0 if configuration is not None else 1)
 
@@ -55,13 +62,40 @@ def examine(
     return configuration, configuration.warnings
 
 
+def request_plans(configuration: Configuration) -> dict[str, RequestPlan]:
+    """What is asked for, by SITE/CONNECTION, where the protocol asks."""
+    specs = adapters()
+    return {
+        f"{site.site}/{name}": tell(link.config)
+        for site in configuration.sites.values()
+        for name, link in site.connections.items()
+        if (tell := specs[link.protocol].plan) is not None
+    }
+
+
+def _plan_lines(plans: Mapping[str, RequestPlan], *, whole: bool) -> list[str]:
+    lines = []
+    for name, plan in sorted(plans.items()):
+        lines.append(f"plan: {name}: {described(plan)}")
+        lines += [
+            f"plan:   {request.what} every {shown(request.every)}: {', '.join(request.points)}"
+            for request in (plan.requests if whole else ())
+        ]
+    return lines
+
+
 def _lines(
-    path: Path, configuration: Configuration | None, problems: Sequence[ConfigProblem], secrets: Sequence[str]
+    path: Path,
+    configuration: Configuration | None,
+    problems: Sequence[ConfigProblem],
+    said: Sequence[str],
+    plans: Sequence[str],
 ) -> list[str]:
     lines = [str(problem) for problem in problems]
-    lines += [f"warning: {sentence}" for sentence in secrets]
+    lines += [f"warning: {sentence}" for sentence in said]
+    lines += plans
     errors = sum(not problem.warning for problem in problems)
-    warnings = len(problems) - errors + len(secrets)
+    warnings = len(problems) - errors + len(said)
     counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
     if configuration is None:
         return [*lines, f"{path}: {counts}"]
@@ -75,7 +109,11 @@ def _lines(
 
 
 def _document(
-    configuration: Configuration | None, problems: Sequence[ConfigProblem], secrets: Sequence[str]
+    configuration: Configuration | None,
+    problems: Sequence[ConfigProblem],
+    secrets: Sequence[str],
+    plans: Mapping[str, RequestPlan],
+    late: Sequence[str],
 ) -> dict[str, object]:
     return {
         "ok": configuration is not None,
@@ -91,6 +129,8 @@ def _document(
             for problem in problems
         ],
         "secrets": list(secrets),
+        "plans": {name: [asdict(request) for request in plan.requests] for name, plan in plans.items()},
+        "late": list(late),
         "participants": sorted(configuration.participants) if configuration is not None else [],
         "sites": sorted(configuration.sites) if configuration is not None else [],
     }

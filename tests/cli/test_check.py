@@ -25,7 +25,8 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 def test_the_example_passes(tmp_path: Path) -> None:
     """Pins exit code 0, the summary, and a warning for each secret that is not there yet."""
     code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
-    *warnings, summary = output.splitlines()
+    *lines, summary = output.splitlines()
+    warnings = [line for line in lines if not line.startswith("plan: ")]
     assert code == 0
     assert summary.endswith("2 participants, 5 sites, 7 messages; 0 errors, 11 warnings")
     assert len(warnings) == 11
@@ -81,3 +82,25 @@ def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path) -> None:
     assert code == 0
     (line,) = [line for line in output.splitlines() if "expires on" in line]
     assert line.startswith("warning: callbacks.certificate: ")
+
+
+def test_the_plan_says_what_is_asked_for_and_how_long_it_takes(folder: Folder) -> None:
+    """Pins a line per connection that asks, with --plan the points of each request, and the same for programs."""
+    _, output = run(folder.path / "gateway.yaml")
+    told = [line for line in output.splitlines() if line.startswith("plan: hams-bess")]
+    assert told == ["plan: hams-bess/plc: 3 requests every 250ms, which take about 60ms"]
+    _, output = run(folder.path / "gateway.yaml", "--plan")
+    assert "plan:   holding:1000-1124 every 250ms: mailbox plc, asset_name, mpan, export_limit, import_limit" in output
+    _, output = run(folder.path / "gateway.yaml", "--json")
+    (first, *_) = json.loads(output)["plans"]["hams-bess/plc"]
+    assert first == {"what": "holding:1200-1201", "every": 250_000, "takes": 20_000, "points": ["mailbox plc"]}
+
+
+def test_a_period_that_cannot_be_met_is_a_warning(folder: Folder) -> None:
+    """Pins the sentence, with both times and what to do."""
+    folder.edit("sites/hams-bess.yaml", "${POLL:-250ms}", "50ms")
+    code, output = run(folder.path / "gateway.yaml")
+    assert code == 0
+    assert (
+        "warning: hams-bess/plc: a period of 50ms cannot be met: 3 requests take about 60ms; poll more slowly" in output
+    )

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.modbus.simulator import ModbusSite
+from adapters.modbus.simulator import simulated
 from gateway.cli.configured import ConfigPath, StateFolder, load
 from gateway.cli.simulate import plan
 from gateway.cli.simulate.partner import address, told_to_end
@@ -144,7 +144,7 @@ def _simulated(site: SiteConfig, host: str, port: int, memory: Path | None) -> P
     for box in site.mailboxes.values():
         link = site.connections[box.connection]
         if link.protocol == "modbus":
-            return ModbusSite(box, host=host, port=port, memory=memory)
+            return simulated(link.config, box, (host, port), memory)
         if link.protocol == "opcua":
             from adapters.opcua.simulator import OpcuaSite  # noqa: PLC0415 - asyncua takes a second to import
 
