@@ -7,10 +7,11 @@ plant was not told to have acknowledged may be anywhere or nowhere; everything e
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.core.message import ASSETS
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State
 from gateway.simulator.record import Arrival, Entry, Status
 from tests.crash.records import JournalRecord, Kept, LedgerRecord, PlantRecord, Read, Sent
@@ -38,6 +39,8 @@ class Kind(StrEnum):
     READ_TWICE = "its plant read two results"  # I7
     READ_WRONG = "its plant read another state than the journal's"  # I7
     READ_OUT_OF_TURN = "a result number left out or repeated"  # I7
+    UNFOLLOWED = "completed, and the unit that follows it was not made"  # I1
+    UNIT_EARLY = "a unit that was sent before the SMP had its assets, or without them"  # I3
     FOREIGN = "one participant's data under another"  # I8
 
 
@@ -57,6 +60,7 @@ def check(plants: Sequence[PlantRecord], ledger: LedgerRecord, journal: JournalR
     return [
         *_requests(plants, journal),
         *_results(plants, journal),
+        *_units(plants, ledger, journal),
         *_submissions(journal, ledger),
         *_effects(ledger),
         *_order(journal, ledger),
@@ -68,7 +72,8 @@ def check(plants: Sequence[PlantRecord], ledger: LedgerRecord, journal: JournalR
 # ---------------------------------------------------------------- between plants and journal
 def _requests(plants: Sequence[PlantRecord], journal: JournalRecord) -> Iterator[Violation]:
     asked = {(plant.site, each.sequence): each for plant in plants for each in plant.asked.values()}
-    kept = Counter((message.lane.site, message.sequence) for message in journal.messages)
+    requests = [(message, message.sequence) for message in journal.messages if message.sequence is not None]
+    kept = Counter((message.lane.site, sequence) for message, sequence in requests)
     for plant in plants:
         for sequence in sorted(plant.acknowledged):
             if not kept[plant.site, sequence]:
@@ -76,8 +81,8 @@ def _requests(plants: Sequence[PlantRecord], journal: JournalRecord) -> Iterator
     for key, count in kept.items():
         if count > 1:
             yield Violation(kind=Kind.DOUBLED, detail=f"{key[0]} {key[1]}: {count} messages")
-    for message in journal.messages:
-        request = asked.get((message.lane.site, message.sequence))
+    for message, sequence in requests:
+        request = asked.get((message.lane.site, sequence))
         if request is None:
             yield Violation(kind=Kind.UNASKED, detail=_named(message))
         elif message.state not in TERMINAL:
@@ -87,7 +92,7 @@ def _requests(plants: Sequence[PlantRecord], journal: JournalRecord) -> Iterator
 
 
 def _results(plants: Sequence[PlantRecord], journal: JournalRecord) -> Iterator[Violation]:
-    ends = {(message.lane.site, message.sequence): message.state for message in journal.messages}
+    ends = {(each.lane.site, each.sequence): each.state for each in journal.messages if each.sequence is not None}
     for plant in plants:
         read: dict[int, list[Read]] = defaultdict(list)
         for result in plant.results:
@@ -105,6 +110,69 @@ def _results(plants: Sequence[PlantRecord], journal: JournalRecord) -> Iterator[
             if after.result_seq != before.result_seq % 0xFFFF + 1:  # it counts on, and skips 0
                 detail = f"{plant.site}: {after.result_seq} after {before.result_seq}"
                 yield Violation(kind=Kind.READ_OUT_OF_TURN, detail=detail)
+
+
+# ---------------------------------------------------------------- units, which follow what a plant asked for
+def _units(plants: Sequence[PlantRecord], ledger: LedgerRecord, journal: JournalRecord) -> Iterator[Violation]:
+    by_id = {message.id: message for message in journal.messages}
+    names = {plant.site: plant.unit for plant in plants if plant.unit is not None}
+    units = [message for message in journal.messages if message.sequence is None]
+    made = Counter(unit.follows for unit in units if unit.lane.message == names.get(unit.lane.site))
+    for message in journal.messages:
+        if message.sequence is not None and message.state is State.COMPLETED and message.lane.site in names:
+            count = made[message.id]
+            if count != 1:
+                kind = Kind.DOUBLED if count else Kind.UNFOLLOWED
+                yield Violation(kind=kind, detail=f"{_named(message)}: {count} units")
+    there = _created_at(ledger)
+    first = {arrival.submission: arrival.at for arrival in reversed(ledger.arrivals)}
+    for unit in units:
+        parent = by_id.get(unit.follows or "")
+        if parent is None or parent.state is not State.COMPLETED or unit.lane.message != names.get(unit.lane.site):
+            yield Violation(kind=Kind.UNASKED, detail=f"{_named(unit)} follows {parent and _named(parent)}")
+            continue
+        yield from _unit(unit, parent, there, first)
+    yield from _one_of_each_name(units)
+
+
+def _unit(
+    unit: Kept, parent: Kept, there: Mapping[tuple[str, str], int], first: Mapping[str, int]
+) -> Iterator[Violation]:
+    """One unit beside the message that set it off: its assets are that one's, and they were there when it was sent."""
+    if unit.state not in TERMINAL:
+        yield Violation(kind=Kind.UNFINISHED, detail=f"{_named(unit)} is {unit.state}")
+    elif unit.state not in _STATUS_OF:
+        yield Violation(kind=Kind.WRONG_END, detail=f"{_named(unit)} is {unit.state}")
+    assets = {name for each in parent.submissions for name in each.names}
+    for sent in unit.submissions:
+        if set(sent.aligned) != assets:
+            yield Violation(kind=Kind.FOREIGN, detail=f"{_named(unit)} aligns other assets than {sorted(assets)}")
+        for name in sent.aligned:
+            created_at = there.get((unit.lane.participant, name))
+            if sent.id in first and (created_at is None or created_at > first[sent.id]):
+                yield Violation(kind=Kind.UNIT_EARLY, detail=f"{_named(unit)}: {name}")
+
+
+def _created_at(ledger: LedgerRecord) -> Mapping[tuple[str, str], int]:
+    """When the SMP created each asset, by participant and name."""
+    return {
+        (entry.participant, name): entry.completed_at
+        for entry in ledger.entries
+        if entry.kind == ASSETS and entry.completed_at is not None
+        for name in entry.effects
+    }
+
+
+def _one_of_each_name(units: Sequence[Kept]) -> Iterator[Violation]:
+    """The first unit of a name is created, every later one refused by the SMP because it is there."""
+    there: set[tuple[str, str]] = set()
+    for unit in units:
+        for name in {name for sent in unit.submissions for name in sent.names}:
+            key = (unit.lane.participant, name)
+            expected = State.FAILED if key in there else State.COMPLETED
+            there.add(key)
+            if unit.state in _STATUS_OF and unit.state is not expected:
+                yield Violation(kind=Kind.WRONG_END, detail=f"{_named(unit)} is {unit.state}, not {expected}")
 
 
 # ---------------------------------------------------------------- between journal and SMP
@@ -202,6 +270,8 @@ def _owners(plants: Sequence[PlantRecord], ledger: LedgerRecord, journal: Journa
         of_submission |= {each.id: message.lane.participant for each in message.submissions}
         if owner.get(message.lane.site) != message.lane.participant:
             yield Violation(kind=Kind.FOREIGN, detail=f"{_named(message)} is kept for {message.lane.participant}")
+        if message.sequence is None:
+            continue  # a unit's own are compared with those of the message that it follows
         expected = asked.get((message.lane.site, message.sequence))
         if any(each.names != (expected,) for each in message.submissions):
             yield Violation(kind=Kind.FOREIGN, detail=f"{_named(message)} carries other assets than {expected}")
@@ -216,4 +286,6 @@ def _owners(plants: Sequence[PlantRecord], ledger: LedgerRecord, journal: Journa
 
 
 def _named(message: Kept) -> str:
+    if message.sequence is None:
+        return f"{message.lane.site} {message.lane.message} after {message.follows}"
     return f"{message.lane.site} {message.sequence}"

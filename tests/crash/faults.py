@@ -82,9 +82,7 @@ async def fault_run(folder: Path, *, seed: int, messages: int, quiet_s: float = 
             here.begin()
             await here.until(lambda: here.acknowledged >= messages, quiet_s=quiet_s)
             here.stop_asking()
-            outcome.drained = await here.until(
-                lambda: all(plant.settled for plant in here.plants.values()), quiet_s=quiet_s
-            )
+            outcome.drained = await here.drain(quiet_s=quiet_s)
             gateway.signal(signal.SIGTERM)
             outcome.exit_codes = [await gateway.ended(), *await here.end()]
         plants = [plant.record() for plant in here.plants.values()]

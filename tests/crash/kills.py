@@ -90,9 +90,7 @@ async def kill_run(folder: Path, *, seed: int, kills: int, source: Path = REPOSI
             await _live_and_die(here, _MOMENTS[number % len(_MOMENTS)], dice, outcome)
         async with here.running() as gateway:
             here.stop_asking()
-            outcome.drained = await here.until(
-                lambda: all(plant.settled for plant in here.plants.values()), quiet_s=quiet_s
-            )
+            outcome.drained = await here.drain(quiet_s=quiet_s)
             gateway.signal(signal.SIGTERM)
             outcome.exit_codes = [await gateway.ended(), *await here.end()]
         plants = [plant.record() for plant in here.plants.values()]

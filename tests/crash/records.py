@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.message import Lane, Submission
 from gateway.core.record import MessageFilter
-from gateway.core.transaction import State
+from gateway.core.transaction import TERMINAL, State
 from gateway.edge.journal.reader import AuditRow, JournalReader, MessageStory
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.record import Arrival, Entry
 
 EVERYTHING = 1_000_000_000
+_REQUEST = re.compile(r"[^:]+:[0-9]+\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantRecord:
-    """What one plant did and saw, in its own order."""
+    """What one plant did and saw, in its own order; ``unit`` is the message that each completed request sets off."""
 
     site: str
     participant: str
+    unit: str | None = None
     asked: Mapping[int, Asked]
     acknowledged: frozenset[int]
     results: tuple[Read, ...]
@@ -59,25 +62,32 @@ class LedgerRecord:
 class Sent:
     """One submission as the journal has it.
 
-    ``names`` are the message's own assets in its body, ``committed`` the times at which its attempts went to disk
-    (µs UTC). Without ``stands`` it was refused for another message's sake, and the message's rows went again.
+    ``names`` are the message's own assets in its body, or its unit, which aligns the assets ``aligned``; ``committed``
+    are the times at which its attempts went to disk (µs UTC). Without ``stands`` it was refused for another message's
+    sake, and the message's rows went again.
     """
 
     id: str
     sha256: str
     names: tuple[str, ...]
     committed: tuple[int, ...]
+    aligned: tuple[str, ...] = ()
     stands: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """One message as the journal has it; ``sequence`` is that of the mailbox request."""
+    """One message as the journal has it.
+
+    ``sequence`` is that of the mailbox request; what no mailbox asked for has none, and ``follows`` the message whose
+    end set it off.
+    """
 
     id: str
     lane: Lane
-    sequence: int
+    sequence: int | None
     state: State
+    follows: str | None = None
     submissions: tuple[Sent, ...] = ()
     audit: tuple[AuditRow, ...] = ()
     verdicts: int = 0
@@ -92,7 +102,9 @@ class JournalRecord:
 
 
 # ---------------------------------------------------------------- reading them
-def read_plant(lines: Iterable[str], *, site: str, participant: str, ends: Mapping[str, State]) -> PlantRecord:
+def read_plant(
+    lines: Iterable[str], *, site: str, participant: str, ends: Mapping[str, State], unit: str | None = None
+) -> PlantRecord:
     """Read what `simulate site --json` printed; ``ends`` says what each act must come to."""
     asked: dict[int, Asked] = {}
     acknowledged: set[int] = set()
@@ -113,6 +125,7 @@ def read_plant(lines: Iterable[str], *, site: str, participant: str, ends: Mappi
     return PlantRecord(
         site=site,
         participant=participant,
+        unit=unit,
         asked=asked,
         acknowledged=frozenset(acknowledged),
         results=tuple(results),
@@ -136,15 +149,32 @@ def states(path: Path) -> Mapping[tuple[str, int], State]:
     """The state of each request, by site and mailbox sequence; for a journal that nobody writes."""
     with JournalReader.open(path) as reader:
         found = reader.history(MessageFilter(limit=EVERYTHING))
-    return {(each.lane.site, _sequence(each.intake_key)): each.state for each in found}
+    return {
+        (each.lane.site, sequence): each.state for each in found if (sequence := _sequence(each.intake_key)) is not None
+    }
+
+
+def unended(path: Path, units: Mapping[str, str]) -> int:
+    """How many messages have not ended, and how many units were not made yet; ``units`` by site."""
+    with JournalReader.open(path) as reader:
+        found = reader.history(MessageFilter(limit=EVERYTHING))
+    made = {each.intake_key for each in found if each.lane.message == units.get(each.lane.site)}
+    owed = {
+        each.id
+        for each in found
+        if each.state is State.COMPLETED and each.lane.site in units and _sequence(each.intake_key) is not None
+    }
+    return len(owed - made) + sum(each.state not in TERMINAL for each in found)
 
 
 def _kept(story: MessageStory) -> Kept:
+    sequence = _sequence(story.message.intake_key)
     return Kept(
         id=story.message.id,
         lane=story.message.lane,
-        sequence=_sequence(story.message.intake_key),
+        sequence=sequence,
         state=story.message.state,
+        follows=story.message.intake_key if sequence is None else None,
         submissions=tuple(_sent(each, story) for each in story.submissions),
         audit=story.audit,
         verdicts=_verdicts(story.audit),
@@ -154,13 +184,16 @@ def _kept(story: MessageStory) -> Kept:
 
 def _sent(submission: Submission, story: MessageStory) -> Sent:
     own = [each for each in story.portions if each.submission_id == submission.id]
-    assets = json.loads(submission.body)["assets"]
+    body = json.loads(submission.body)
+    rows = body.get("assets") or [body["unit"]]
+    names = [row.get("assetName") or row["unitName"] for row in rows]
     places = [place for each in own for place in range(each.offset, each.offset + len(each.rows))]
     return Sent(
         id=submission.id,
         sha256=hashlib.sha256(submission.body).hexdigest(),
-        names=tuple(assets[place]["assetName"] for place in places),
+        names=tuple(names[place] for place in places),
         committed=tuple(each.started_at for each in story.attempts if each.submission_id == submission.id),
+        aligned=tuple(rows[0].get("alignedAssets", ())),
         stands=any(each.fate is None or not each.fate.released for each in own),
     )
 
@@ -170,6 +203,7 @@ def _verdicts(audit: Sequence[AuditRow]) -> int:
     return sum(row.to_state is not None and row.event in {"success", "failure", "partial_success"} for row in audit)
 
 
-def _sequence(intake_key: str) -> int:
-    """The sequence in `mailbox:generation.sequence`."""
-    return int(intake_key.rpartition(".")[2])
+def _sequence(intake_key: str) -> int | None:
+    """The sequence in `mailbox:generation.sequence`; a message after a verdict has its parent's id there."""
+    found = _REQUEST.fullmatch(intake_key)
+    return None if found is None else int(found[1])

@@ -105,6 +105,38 @@ def entry(seq: int, status: Status, effects: tuple[str, ...]) -> Entry:
     )
 
 
+def unit(ident: str, parent: str, end: State, at: int) -> Kept:
+    """A unit that follows a request; ``at`` is when its attempt was committed."""
+    verdict = Event.SUCCESS if end is State.COMPLETED else Event.FAILURE
+    sent = Sent(id=f"s{ident}", sha256=f"h{ident}", names=("HAMS-1",), aligned=("HAMS-BESS 1",), committed=(at,))
+    return Kept(
+        id=f"m{ident}",
+        lane=replace(HAMS, message="hams-1"),
+        sequence=None,
+        follows=parent,
+        state=end,
+        submissions=(sent,),
+        audit=audit(end, verdict),
+        verdicts=1,
+    )
+
+
+def followed() -> Run:
+    """The good run at a site whose completed requests set off a unit."""
+    run = good()
+    made = unit("9", "m1", State.COMPLETED, 350)
+    sent = replace(entry(9, Status.SUCCESS, ("HAMS-1",)), kind="units")
+    created = replace(run.ledger.entries[0], completed_at=340)
+    return replace(
+        run,
+        plant=replace(run.plant, unit="hams-1"),
+        journal=JournalRecord(messages=(*run.journal.messages, made)),
+        ledger=LedgerRecord(
+            entries=(created, run.ledger.entries[1], sent), arrivals=(*run.ledger.arrivals, arrival(9, "s9", 360))
+        ),
+    )
+
+
 def good() -> Run:
     """A new asset that was created, the same again that failed, and a mistyped one that was refused."""
     asked = [
@@ -159,6 +191,87 @@ def test_an_innocent_message_that_went_again_is_clean() -> None:
     merged = replace(first, id="s2", stands=False)
     merged = replace(merged, sha256="h2", committed=(200,))
     assert run.message(0, submissions=(first, merged)).kinds() == set()
+
+
+def test_a_run_with_units_is_clean() -> None:
+    """Pins that a unit after its asset is no violation, whatever number it has."""
+    assert followed().kinds() == set()
+
+
+def test_a_second_unit_of_the_name_that_the_smp_refused_is_clean() -> None:
+    """Pins that only the first unit of a name is expected to be created."""
+    run = followed()
+    asked = {**run.plant.asked, 4: Asked(sequence=4, name="HAMS-BESS 4", expected=State.COMPLETED)}
+    plant = replace(run.plant, asked=asked, acknowledged=frozenset({1, 2, 3, 4}))
+    plant = replace(plant, results=(*plant.results, Read(sequence=4, result_seq=3, state="completed")))
+    last = unit("8", "m4", State.FAILED, 450)
+    last = replace(last, submissions=(replace(last.submissions[0], aligned=("HAMS-BESS 4",)),))
+    messages = (*run.journal.messages, kept(4, "HAMS-BESS 4", State.COMPLETED, Event.SUCCESS), last)
+    created = replace(entry(4, Status.SUCCESS, ("HAMS-BESS 4",)), completed_at=440)
+    refused = replace(entry(8, Status.FAILED, ()), kind="units")
+    ledger = replace(
+        run.ledger,
+        entries=(*run.ledger.entries, created, refused),
+        arrivals=(*run.ledger.arrivals, arrival(10, "s4", 430), arrival(11, "s8", 460)),
+    )
+    assert Run(plant=plant, ledger=ledger, journal=JournalRecord(messages=messages)).kinds() == set()
+
+
+def unit_missing(run: Run) -> Run:
+    ledger = replace(run.ledger, entries=run.ledger.entries[:2], arrivals=run.ledger.arrivals[:2])
+    return replace(run, ledger=ledger, journal=JournalRecord(messages=run.journal.messages[:3]))
+
+
+def unit_twice(run: Run) -> Run:
+    return replace(run, journal=JournalRecord(messages=(*run.journal.messages, run.journal.messages[3])))
+
+
+def unit_of_a_failed_asset(run: Run) -> Run:
+    return run.message(3, follows="m2")
+
+
+def unit_before_its_asset(run: Run) -> Run:
+    return run.entry(0, completed_at=361)
+
+
+def unit_without_its_asset(run: Run) -> Run:
+    return run.entry(0, effects=())
+
+
+def unit_of_other_assets(run: Run) -> Run:
+    sent = replace(run.journal.messages[3].submissions[0], aligned=("TRENT-CHP 1",))
+    return run.message(3, submissions=(sent,))
+
+
+def unit_unfinished(run: Run) -> Run:
+    return run.message(3, state=State.WAITING)
+
+
+def unit_refused(run: Run) -> Run:
+    return run.message(3, state=State.REFUSED)
+
+
+def unit_failed(run: Run) -> Run:
+    return run.message(3, state=State.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (unit_missing, Kind.UNFOLLOWED),
+        (unit_twice, Kind.DOUBLED),
+        (unit_of_a_failed_asset, Kind.UNASKED),
+        (unit_before_its_asset, Kind.UNIT_EARLY),
+        (unit_without_its_asset, Kind.UNIT_EARLY),
+        (unit_of_other_assets, Kind.FOREIGN),
+        (unit_unfinished, Kind.UNFINISHED),
+        (unit_refused, Kind.WRONG_END),
+        (unit_failed, Kind.WRONG_END),
+    ],
+)
+def test_each_violation_of_a_unit_is_named(spoil: Callable[[Run], Run], kind: Kind) -> None:
+    """Pins that a run whose unit was spoilt in one way is red, and for that reason among others."""
+    assert kind in spoil(followed()).kinds()
 
 
 def lost(run: Run) -> Run:

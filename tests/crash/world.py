@@ -16,11 +16,12 @@ from pathlib import Path
 
 from gateway.core.transaction import State
 from tests.crash.processes import Child, child, python
-from tests.crash.records import PlantRecord, read_plant
+from tests.crash.records import PlantRecord, read_plant, unended
 from tests.ports import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SITES: Mapping[str, str] = {"hams-bess": "exstor", "solent-bess": "exstor", "trent-chp": "exflex"}
+UNITS: Mapping[str, str] = {"hams-bess": "hams-1"}  # the message that each completed request sets off there
 # What a plant types, the act that `simulate site` reports for it, and the end that it must come to.
 ACTS: Mapping[str, str] = {"new": "a new asset", "again": "the same name again", "typo": "a mistyped MPAN"}
 ENDS: Mapping[str, State] = {
@@ -71,7 +72,7 @@ class Plant:
 
     def record(self) -> PlantRecord:
         """What it did and saw."""
-        return read_plant(self.said, site=self.site, participant=SITES[self.site], ends=ENDS)
+        return read_plant(self.said, site=self.site, participant=SITES[self.site], ends=ENDS, unit=UNITS.get(self.site))
 
 
 class World:
@@ -169,7 +170,7 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Child]:
         """One life of the gateway; leaving kills it with signal 9 if it still lives."""
-        async with child(self.gateway(), environ=self.environ) as gateway:
+        async with child(self.gateway(), environ=self.environ, heard=self._notice) as gateway:
             self.gateways.append(gateway)
             yield gateway
 
@@ -183,8 +184,15 @@ class World:
         """Let the plants finish what they have asked for."""
         self._asking = False
 
+    async def drain(self, *, quiet_s: float) -> bool:
+        """Wait until every plant has its results and every unit its end; False once all were quiet for so long."""
+        return await self.until(
+            lambda: all(plant.settled for plant in self.plants.values()) and not unended(self.journal, UNITS),
+            quiet_s=quiet_s,
+        )
+
     async def until(self, holds: Callable[[], bool], *, quiet_s: float) -> bool:
-        """Wait until this holds, judged whenever a plant said something; False once all were quiet for so long."""
+        """Wait until this holds, judged whenever a plant or message moved; False once all were quiet for so long."""
         while not holds():
             self._news.clear()
             try:
@@ -203,6 +211,10 @@ class World:
                 each.signal(signal.SIGTERM)
                 codes.append(await each.ended())
         return codes
+
+    def _notice(self, line: str) -> None:
+        if '"message_' in line:  # it was taken in, refused or moved
+            self._news.set()
 
     def _hearing(self, plant: Plant) -> Callable[[str], None]:
         def hear(line: str) -> None:
