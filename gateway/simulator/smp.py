@@ -250,7 +250,7 @@ class SimulatedSmp:
         """Decide transactions in the order of arrival, each not before its time unless an early one comes after it."""
         loop = asyncio.get_running_loop()
         while True:
-            if not self._queue:
+            while not self._queue:  # an early one may have emptied it again before this task woke
                 self._filled.clear()
                 await self._filled.wait()
             due, transaction_id = self._queue[0]

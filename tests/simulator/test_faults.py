@@ -190,6 +190,16 @@ async def test_an_early_callback_does_not_overtake_an_earlier_submission(
         assert {json.loads((await host.next())[1])["status"] for _ in range(2)} == {"Success", "Failed"}
 
 
+async def test_an_early_callback_may_empty_the_queue_before_the_processor_wakes(client: Client) -> None:
+    """Pins that a submission and an early one in one turn of the loop leave the simulator alive."""
+    await client.send("/assets", create(asset("A")))
+    await client.smp.until(lambda entries: entries[0].status == "success")  # the processor waits for more
+    client.smp._enqueue(0.0, "TX-1")
+    client.smp._queue.clear()  # as the early one does
+    await client.send("/assets", create(asset("B")))
+    await client.smp.until(lambda entries: entries[-1].status == "success")
+
+
 async def test_a_late_callback_waits(client: Client, host: Host) -> None:
     """Pins callback-late: decided, told by status, and not tried."""
     always(client.smp, Fault.CALLBACK_LATE, late_by=600.0)
