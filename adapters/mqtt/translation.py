@@ -189,13 +189,15 @@ def _document(arrived: Arrived, limit: int, find: jws.Find | None) -> object:
 
 
 def _verified(raw: bytes, topic: str, find: jws.Find) -> bytes:
-    """The payload of a compact JWS; a header's ``aud``, where there is one, must be the topic."""
+    """The payload of a compact JWS whose ``aud`` is the topic: it cannot be carried over to another message's."""
     try:
         token = raw.decode("ascii")
     except UnicodeDecodeError:
         raise SignatureRefused("malformed", "not a compact JWS") from None
     verified = jws.verify_compact(token, find, algorithms=_ALGORITHMS)
-    audience = verified.header.get("aud", topic)
+    audience = verified.header.get("aud")
+    if audience is None:
+        raise SignatureRefused("audience", f"the header must name what it is signed for: aud, the topic {topic}")
     if audience != topic:
         raise SignatureRefused("audience", f"signed for {audience!r:.100}, not for {topic}")
     return verified.payload

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from joserfc.jwk import ECKey
+from joserfc.jws import JWSRegistry, serialize_compact
+
 from adapters.mqtt.simulator import Heard, MqttSite, PracticeBroker
+from gateway.core.document import digest
 from gateway.core.message import Hop
 from gateway.core.transaction import State
 from tests.ports import free_ports
@@ -20,18 +25,31 @@ def request(ident: str, *names: str, mpan: str = MPAN) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def depot(folder: Path) -> AsyncIterator[tuple[MqttSite, Running]]:
-    """A broker in this process, the depot's client, and the gateway connected."""
+async def depot(folder: Path, *, keys: Sequence[ECKey] = ()) -> AsyncIterator[tuple[MqttSite, Running]]:
+    """A broker in this process, the depot's client, the gateway connected; with ``keys`` requests are signed."""
     (port,) = free_ports(1)
     places = {"SOAR_EV_BROKER": f"mqtt://127.0.0.1:{port}", "SOAR_EV_MQTT": "3.1.1"}
     async with (
         PracticeBroker(port),
         MqttSite.connected("127.0.0.1", port, listen=("soar/#",)) as site,
-        world(folder, more_sites={"soar-ev": places}) as here,
-        here.gateway() as running,
+        world(folder, more_sites={"soar-ev": places}, sites=_signing if keys else str) as here,
     ):
-        await site.hears("soar/smp/gateway", lambda heard: heard.payload == b"online")
-        yield site, running
+        public = {"keys": [key.as_dict(private=False) for key in keys]}
+        (here.state / "soar-ev.jwks.json").write_text(json.dumps(public), "utf-8")
+        async with here.gateway() as running:
+            await site.hears("soar/smp/gateway", lambda heard: heard.payload == b"online")
+            yield site, running
+
+
+def _signing(site: str) -> str:
+    return site.replace("status: soar/smp/gateway", "status: soar/smp/gateway\n    signed_by: file:soar-ev.jwks.json")
+
+
+def signed(key: ECKey, payload: Mapping[str, object], topic: str = REQUEST) -> str:
+    """What a site's own library makes of a request."""
+    registry = JWSRegistry(algorithms=["ES256"], strict_check_header=False)
+    header = {"alg": "ES256", "kid": key.kid, "aud": topic}
+    return serialize_compact(header, json.dumps(payload), key, registry=registry)
 
 
 async def result(site: MqttSite, ident: str, count: int = 1) -> Heard:
@@ -83,3 +101,27 @@ async def test_what_is_wrong_is_refused_with_row_and_reason(tmp_path: Path) -> N
     assert [message.state for message in messages] == [State.REFUSED] * 3
     assert (messages[0].lane.message, messages[0].problems[0].code) == ("unbound", "bad_json")
     assert running.world.effects() == ["HAMS 1"]
+
+
+async def test_a_site_that_signs_is_believed_by_its_keys_alone(tmp_path: Path) -> None:
+    """Signed by the site's key: an asset, and the token is kept as it came; all else is refused and told why."""
+    own, strange = (ECKey.generate_key("P-256", {"kid": kid, "alg": "ES256"}) for kid in ("soar-1", "strange"))
+    async with depot(tmp_path, keys=[own]) as (site, running):
+        token = signed(own, request("A-1", "BAY 1"))
+        await site.publish(REQUEST, token)
+        assert (await result(site, "A-1")).json["state"] == "completed"
+        forged = {
+            "malformed": json.dumps(request("A-2", "BAY 2")),
+            "unknown_key": signed(strange, request("A-2", "BAY 2")),
+            "bad_signature": f"{token.rpartition('.')[0]}.{signed(own, request('A-3')).rpartition('.')[2]}",
+            "audience": signed(own, request("A-2", "BAY 2"), "soar/smp/other"),
+        }
+        for code, payload in forged.items():
+            await site.publish(REQUEST, payload)
+            told = (await result(site, digest(payload.encode()))).json
+            assert (told["state"], told["errors"][0]["code"]) == ("refused", code)
+        await site.publish(REQUEST, signed(own, request("A-2", "BAY 2")))
+        assert (await result(site, "A-2")).json["state"] == "completed"
+        first, *_ = await running.messages("soar-ev")
+        assert running.world.story(first.id).raw == token.encode()
+    assert running.world.effects() == ["BAY 1", "BAY 2"]
