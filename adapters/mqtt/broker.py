@@ -152,11 +152,13 @@ class Line(aiomqtt.Client):
         """Subscribe to filters, each with its QoS; returns what the broker granted, 128 and more for a refusal.
 
         Raises:
-            LinkLost: no answer came.
+            LinkLost: no answer came, or one to something else.
         """
         self.check()
         granted = await self._guard(self.subscribe([(topic, qos) for topic, qos in topics.items()]))
         codes = [code.value if isinstance(code, ReasonCode) else int(code) for code in granted]
+        if len(codes) != len(topics):
+            raise LinkLost(f"the broker answered {len(codes)} of {len(topics)} subscriptions")
         return dict(zip(topics, codes, strict=True))
 
     async def send(self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None) -> int:
