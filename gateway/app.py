@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,7 @@ from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
-from gateway.edge.journal.reader import JournalReader, KeptCallback, MessageStory
-from gateway.edge.journal.sqlite import SqliteJournal
+from gateway.edge.journal.reader import KeptCallback, MessageStory
 from gateway.edge.watch import changes
 from gateway.errors import ControlUnreachable, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
@@ -39,6 +38,7 @@ from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.sites import Sites
 from gateway.flow.unmatched import UnmatchedWatch
+from gateway.journals import open_journal, open_reader
 from gateway.ports import (
     Clock,
     Control,
@@ -63,15 +63,6 @@ __all__ = [
 ]
 
 
-def open_reader(path: Path) -> AbstractContextManager[JournalReader]:
-    """Read a journal, also beside a running gateway.
-
-    Raises:
-        JournalError: there is no journal of ours at this path (on entering).
-    """
-    return JournalReader.open(path)
-
-
 def open_control(configuration: Configuration) -> AbstractAsyncContextManager[Control]:
     """Reach the gateway that runs on this configuration; asking raises ControlUnreachable when none does."""
     return ControlClient.open(configuration.control)
@@ -89,11 +80,11 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
         async with open_control(configuration) as control:
             yield control
         return
-    if not configuration.journal.is_file():
+    if isinstance(configuration.journal, Path) and not configuration.journal.is_file():
         raise JournalError(f"there is no journal at {configuration.journal}, and no gateway runs here")
     async with AsyncExitStack() as stack:
         try:
-            journal = await stack.enter_async_context(_journal(configuration, SystemClock(), telemetry))
+            journal = await stack.enter_async_context(open_journal(configuration, os.environ, SystemClock(), telemetry))
         except JournalLocked as error:
             raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
         operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
@@ -107,19 +98,6 @@ def _tenants(configuration: Configuration) -> dict[str, Tenant]:
         name: Tenant(environment=each.environment, profile=configuration.environments[each.environment].profile)
         for name, each in configuration.participants.items()
     }
-
-
-def _journal(
-    configuration: Configuration, clock: Clock, telemetry: Telemetry
-) -> AbstractAsyncContextManager[SqliteJournal]:
-    return SqliteJournal.open(
-        configuration.journal,
-        clock=clock,
-        pipeline_after_verdict={
-            name: smp.profile.pipeline == "after_verdict" for name, smp in configuration.environments.items()
-        },
-        event=telemetry.emit,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +128,8 @@ async def gateway(
     parts = Parts(configuration, environ, telemetry, clock or SystemClock(), entropy or SystemEntropy())
     state = Standing(started_at=parts.clock.now())
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(_journal(configuration, parts.clock, telemetry))
-        state.newest = journal.newest_at or 0
+        journal = await stack.enter_async_context(open_journal(configuration, environ, parts.clock, telemetry))
+        state.journal, state.newest = journal, journal.newest_at or 0
         health_port = await stack.enter_async_context(parts.health(journal, state))
         state.upkeep = upkeep = parts.upkeep()
         state.accounts = accounts = await parts.accounts(stack, upkeep)

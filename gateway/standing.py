@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from gateway.core.control import GatewayStatus
 from gateway.edge.health import Readiness
+from gateway.edge.journal.stored import StoredJournal
 from gateway.flow.account import Account
 from gateway.flow.gate import Gate
 from gateway.flow.reload import Reloads
@@ -25,6 +26,7 @@ class Standing:
     started_at: int
     phase: str | None = "starting"
     newest: int = 0
+    journal: StoredJournal | None = None
     accounts: Mapping[str, Account] = field(default_factory=dict)
     sites: Mapping[str, SiteRuntime] = field(default_factory=dict)
     reloads: Reloads | None = None
@@ -34,6 +36,8 @@ class Standing:
     def readiness(self, now: int) -> Readiness:
         """Answer `/readyz` at this time (µs UTC)."""
         reasons = [self.phase] if self.phase is not None else []
+        if self.journal is not None and self.journal.away is not None:
+            reasons.append(f"journal: {self.journal.away}")
         if now < self.newest:
             reasons.append(f"clock: {(self.newest - now) / 1_000_000:.0f} s behind the newest row of the journal")
         held = [line for account in self.accounts.values() for line in account.degraded]

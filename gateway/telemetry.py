@@ -110,6 +110,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_opened": EventSpec("info"),
     "journal_full": EventSpec("error"),
     "journal_broken": EventSpec("critical"),
+    "journal_away": EventSpec("error"),
+    "journal_back": EventSpec("info"),
     "request_malformed": EventSpec("warning", ("listener",), once_per_s=1.0),
     "handler_faulted": EventSpec("error", ("listener",)),
 }

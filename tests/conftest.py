@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from gateway.core.profile import Profile
+from tests.postgres import PostgresServer, postgres_server
 
 # Time is no assertion: on a fresh clone hypothesis first builds its table of Unicode, and a loaded machine may take any
 # time over any example; neither says anything about the code.
@@ -36,3 +37,10 @@ def profile_path() -> Path:
 @pytest.fixture(scope="session")
 def profile(profile_path: Path) -> Profile:
     return Profile.model_validate(yaml.safe_load(profile_path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process; who kills it starts it again."""
+    with postgres_server() as server:
+        yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,7 +50,7 @@ def list_messages(
     """List messages, newest first, each with its first problem and first warning below."""
     which = MessageFilter(participant=participant, site=site, state=state, limit=limit)
     try:
-        with open_reader(_journal(path, state_folder)) as reader:
+        with open_reader(load(path, state_folder).journal) as reader:
             messages = reader.history(which)
     except GatewayError as error:
         raise fail(error) from None
@@ -84,7 +83,7 @@ def show(
 ) -> None:
     """Show everything that happened to one message: its timeline, attempts, callbacks and relays."""
     try:
-        with open_reader(_journal(path, state_folder)) as reader:
+        with open_reader(load(path, state_folder).journal) as reader:
             found = reader.named(message_id)
             story = reader.story(found[0]) if len(found) == 1 else None
     except GatewayError as error:
@@ -231,10 +230,6 @@ def _problem(problem: Problem) -> dict[str, object]:
         "code": problem.code,
         "message": problem.message,
     }
-
-
-def _journal(path: Path, state: Path | None) -> Path:
-    return load(path, state).journal
 
 
 def _time(at: int, form: str) -> str:

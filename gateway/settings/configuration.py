@@ -27,6 +27,7 @@ from gateway.settings.resolved import (
     CallbackListener,
     Configuration,
     Contact,
+    DatabaseAddress,
     KeysAddress,
     Listener,
     Participant,
@@ -43,6 +44,7 @@ __all__ = [
     "CallbackListener",
     "Configuration",
     "Contact",
+    "DatabaseAddress",
     "KeysAddress",
     "Listener",
     "Participant",
@@ -143,7 +145,7 @@ class _Loading:
             source=Path(self.files[0]),
             folder=self.folder,
             state=self.state,
-            journal=self.state / gateway.journal,
+            journal=self._journal(gateway.journal),
             environments={name: self._smp(name, smp) for name, smp in gateway.smp.items()},
             callbacks=CallbackListener(
                 listen=_listener(gateway.callbacks.listen),
@@ -164,6 +166,11 @@ class _Loading:
         profiles = dict.fromkeys(only(self.folder / smp.profile) for smp in gateway.smp.values())
         found = (str(self.folder / pattern) for pattern in (gateway.participants, gateway.sites))
         return (only(Path(self.files[0])), *profiles, *found)
+
+    def _journal(self, where: Reference | str) -> Path | DatabaseAddress:
+        if isinstance(where, Reference):
+            return DatabaseAddress(url=self._secret(where))
+        return DatabaseAddress(url=where) if where.startswith(host.DATABASE) else self.state / where[len("sqlite:") :]
 
     def _smp(self, name: str, smp: host.Environment) -> SmpEnvironment:
         profile = self.profiles[name]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core.secret import Reference, SecretReference, reference
 from gateway.settings.part import Part
 from gateway.settings.quantities import Email, HttpsUrl, Line, ListenAddress, Name, Phone, Rate, Text, https_url
+
+DATABASE = ("postgresql://", "postgres://")  # how a URL of PostgreSQL begins
 
 
 class Contact(Part):
@@ -29,12 +32,28 @@ class Contact(Part):
         return self
 
 
-def _journal(value: object) -> str:
-    if isinstance(value, str) and value.startswith(("postgresql:", "postgres:")):
-        raise ValueError("a PostgreSQL journal is not built yet; available: sqlite:PATH")
-    if not isinstance(value, str) or not value.startswith("sqlite:") or not value.removeprefix("sqlite:").strip():
-        raise ValueError("expected sqlite:PATH, such as sqlite:state/journal.db")
-    return value.removeprefix("sqlite:")
+def _journal(value: object) -> Reference | str:
+    """Read where the journal is: sqlite:PATH or a PostgreSQL URL as text, or the secret that is such a URL."""
+    if isinstance(value, str) and value.startswith(DATABASE):
+        try:
+            secret = urlsplit(value).password is not None or "password=" in value
+        except ValueError:
+            raise ValueError("expected postgresql://USER@HOST:PORT/DATABASE") from None
+        if secret:
+            raise ValueError(
+                "a password is never written here: put the whole URL into a secret, and its reference here "
+                "(such as file:secrets/journal.url)"
+            )
+        return value
+    if isinstance(value, str) and value.removeprefix("sqlite:").strip() and value.startswith("sqlite:"):
+        return value
+    try:
+        return reference(value)
+    except ValueError:
+        raise ValueError(
+            "expected sqlite:PATH, such as sqlite:state/journal.db, postgresql://USER@HOST:PORT/DATABASE, "
+            "or a reference to a secret that holds such a URL"
+        ) from None
 
 
 def _callback_keys(value: object) -> Reference | str:
@@ -42,6 +61,13 @@ def _callback_keys(value: object) -> Reference | str:
     if isinstance(value, str) and value.startswith(("https:", "http:")):
         return https_url(value)
     return reference(value)
+
+
+Journal = Annotated[
+    Reference | str,
+    PlainValidator(_journal),
+    WithJsonSchema({"type": "string", "pattern": "^(sqlite:|postgresql://|(file|env|credential):).+$"}),
+]
 
 
 CallbackKeys = Annotated[
@@ -100,8 +126,8 @@ class Gateway(Part):
         "console": "the operator's console is not built yet",
         "traces": "OpenTelemetry traces are not built yet",
     }
-    journal: Annotated[str, PlainValidator(_journal), WithJsonSchema({"type": "string", "pattern": "^sqlite:.+$"})] = (
-        Field(description="The durable store, sqlite:PATH")
+    journal: Journal = Field(
+        description="The durable store: sqlite:PATH, postgresql://USER@HOST/DATABASE, or the secret that is such a URL"
     )
     smp: dict[Literal["live", "test"], Environment] = Field(min_length=1)
     callbacks: Callbacks

@@ -121,6 +121,16 @@ class SiteConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAddress:
+    """A PostgreSQL database that holds the journal: its URL without a password, or the secret that is its URL."""
+
+    url: str | SecretRef
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything the YAML says, read from ``source``; relative files resolve against ``state``.
 
@@ -130,7 +140,7 @@ class Configuration:
     source: Path
     folder: Path
     state: Path
-    journal: Path
+    journal: Path | DatabaseAddress
     environments: Mapping[str, SmpEnvironment]
     callbacks: CallbackListener
     health: Listener
@@ -143,4 +153,4 @@ class Configuration:
     @property
     def control(self) -> Path:
         """Where the control socket of the gateway on this journal is."""
-        return self.journal.with_name("control.sock")
+        return (self.journal.parent if isinstance(self.journal, Path) else self.state) / "control.sock"

@@ -31,7 +31,7 @@ from gateway.ports import Journal
 from gateway.settings.configuration import load
 from gateway.settings.example import example_configuration
 from gateway.telemetry import Telemetry
-from tests.contracts.journal.scenario import BATTERY, IMPLEMENTATIONS, START, Place, accepted, sent, state_of
+from tests.contracts.journal.scenario import BATTERY, START, Place, accepted, sent, sqlite, state_of
 from tests.edge.wire import server_side
 from tests.system.forgeries import FORGERS, ORDER, Genuine, Parts, Request, b64, coordinates, forgeries, raw_signature
 
@@ -105,7 +105,7 @@ class House:
 @asynccontextmanager
 async def house(folder: Path, form: str, authority: trustme.CA, *, again: Place | None = None) -> AsyncIterator[House]:
     """Open it; with ``again`` it is a restart on the same journal."""
-    place = again or IMPLEMENTATIONS["sqlite"](folder)
+    place = again or sqlite(folder)
     wire, telemetry = profile(form), Telemetry(level="critical")
     trust = ssl.create_default_context()
     authority.configure_trust(trust)

@@ -53,7 +53,7 @@ async def test_no_secret_is_ever_told(tmp_path: Path) -> None:
                 await here.ask(site, site.upper())
                 await running.reaches(site, State.COMPLETED)
             told = here.log.getvalue() + (await running.get("/metrics"))[1] + (await running.get("/readyz"))[1]
-        files = b"".join(path.read_bytes() for path in here.configuration.journal.parent.glob("journal.db*"))
+        files = b"".join(path.read_bytes() for path in here.configuration.control.parent.glob("journal.db*"))
         secrets = [path.read_text().strip() for path in (here.state / "secrets").iterdir()]
         secrets += [line for path in (here.state / "keys").iterdir() for line in path.read_text().splitlines()[1:-1]]
         secrets += [seen.token for seen in here.front.seen if seen.token]

@@ -188,7 +188,7 @@ async def test_content_that_cannot_be_read_any_more_is_parked(tmp_path: Path) ->
         async with here.gateway():
             for site in ("hams-bess", "trent-chp"):
                 await here.plants[site].acknowledged(await here.ask(site, f"{site} 1"))
-        with closing(sqlite3.connect(here.configuration.journal)) as disk, disk:
+        with closing(sqlite3.connect(str(here.configuration.journal))) as disk, disk:
             disk.execute("UPDATE message SET content = X'7B22' WHERE site = 'hams-bess'")
         await here.front.open()
         async with here.gateway() as running:

@@ -133,7 +133,7 @@ async def test_a_unit_of_an_adopted_asset(tmp_path: Path) -> None:
         async with here.gateway():
             sequence = await here.ask("solent-bess", "OLD 1")
             await here.plants["solent-bess"].result(sequence)
-        for path in here.configuration.journal.parent.glob("journal.db*"):
+        for path in here.configuration.control.parent.glob("journal.db*"):
             path.unlink()
         async with here.gateway() as running, open_control(here.configuration) as control:
             await here.ask("hams-bess", "HAMS 1")

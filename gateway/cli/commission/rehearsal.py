@@ -18,7 +18,7 @@ from gateway.cli.keys import generate_keys
 from gateway.cli.practice import HOST, free_ports, write_passwords
 from gateway.core.mapping import MessageSpec
 from gateway.ports import Control
-from gateway.settings.configuration import Configuration
+from gateway.settings.configuration import Configuration, DatabaseAddress
 from gateway.settings.resolved import Listener, SiteConfig
 from gateway.settings.secrets import SecretRef, SecretSource
 from gateway.simulator import SimulatedSmp
@@ -34,7 +34,7 @@ class Rehearsal:
     control: Control
     smp: SimulatedSmp
     participant: str
-    journal: Path
+    journal: Path | DatabaseAddress
 
 
 @asynccontextmanager

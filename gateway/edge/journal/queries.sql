@@ -91,10 +91,10 @@ ORDER BY number
 SELECT id, lane, kind, intake_key, content, row_count, state, accepted_at, updated_at, not_after, problems, created,
     transaction_id, warnings
 FROM message
-WHERE (:environment IS NULL OR environment = :environment)
-    AND (:participant IS NULL OR participant = :participant)
-    AND (:site IS NULL OR site = :site)
-    AND (:state IS NULL OR state = :state)
+WHERE (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
+    AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
+    AND (CAST(:site AS TEXT) IS NULL OR site = :site)
+    AND (CAST(:state AS TEXT) IS NULL OR state = :state)
 ORDER BY number DESC LIMIT :limit
 
 -- :name count_messages
@@ -275,7 +275,7 @@ ORDER BY received_at, jti
 -- :name loose_orphans
 SELECT issuer, jti, transaction_id, verdict FROM callback
 WHERE disposition = 'orphan' AND environment = :environment AND participant = :participant AND submission_id IS NULL
-    AND verdict IS NOT NULL AND (:jti IS NULL OR jti = :jti)
+    AND verdict IS NOT NULL AND (CAST(:jti AS TEXT) IS NULL OR jti = :jti)
 ORDER BY received_at, jti
 
 -- :name open_doubts
@@ -295,9 +295,9 @@ WHERE environment = :environment AND issuer = :issuer AND jti = :jti
 
 -- :name callbacks
 SELECT environment, participant, issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
-WHERE (:environment IS NULL OR environment = :environment)
-    AND (:participant IS NULL OR participant = :participant)
-    AND (:disposition IS NULL OR disposition = :disposition)
+WHERE (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
+    AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
+    AND (CAST(:disposition AS TEXT) IS NULL OR disposition = :disposition)
     AND substr(jti, 1, length(:jti)) = :jti
 ORDER BY received_at DESC, jti LIMIT :limit
 
@@ -479,9 +479,9 @@ WHERE environment = :environment AND participant = :participant AND kind = :kind
 
 -- :name assets
 SELECT environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note FROM asset
-WHERE (:environment IS NULL OR environment = :environment)
-    AND (:participant IS NULL OR participant = :participant)
-    AND (:kind IS NULL OR kind = :kind)
+WHERE (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
+    AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
+    AND (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
 ORDER BY environment, participant, kind, name LIMIT :limit
 
 -- :name insert_need

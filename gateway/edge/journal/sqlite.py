@@ -85,11 +85,7 @@ class SqliteJournal(StoredJournal):
                 await writer.stop()
 
     async def integrity(self) -> None:
-        """Check the whole file; may take long, and disturbs nobody. Safe to cancel.
-
-        Raises:
-            JournalBroken: the file is damaged.
-        """
+        """See `StoredJournal`: check the whole file, which disturbs nobody."""
         await check_integrity(self.path)
 
 

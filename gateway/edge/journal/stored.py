@@ -61,7 +61,8 @@ class StoredJournal:
 
     ``lookups`` answers what a few rows by key tell, ``lists`` what may look at many. ``name`` is what people call this
     journal. ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row
-    before this start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is.
+    before this start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is,
+    ``away`` why the store cannot be reached just now.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class StoredJournal:
         self.name = name
         self.epoch = writer.epoch
         self.doubts = 0
+        self.away: str | None = None
         self.newest_at: int | None = None
         self._writer = writer
         self._lookups = lookups
@@ -307,6 +309,13 @@ class StoredJournal:
     async def depth(self) -> Depth:
         """See `ports.Journal`."""
         return await self._list(listing.depth)
+
+    async def integrity(self) -> None:
+        """Look for damage, which may take long; not every engine leaves that to us. Safe to cancel.
+
+        Raises:
+            JournalBroken: what is stored is damaged.
+        """
 
     # ------------------------------------------------------------ the three ways to the store
     async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:

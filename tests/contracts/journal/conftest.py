@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 from gateway.ports import Journal
-from tests.contracts.journal.scenario import IMPLEMENTATIONS, Place
+from tests.contracts.journal.scenario import Engine, Place, sqlite
+from tests.postgres import PostgresServer
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return IMPLEMENTATIONS[request.param](tmp_path)
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "sqlite":
+        return Engine(sqlite)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return Engine(lambda folder: Place(folder, url=server.fresh()), examples=10)
+
+
+@pytest.fixture
+def place(engine: Engine, tmp_path: Path) -> Place:
+    return engine.place(tmp_path)
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from hypothesis import settings
 
 from gateway.core.callback import Callback
 from gateway.core.message import ASSETS, Attempt, Draft, Hop, Lane, MailboxPosition, Problem, Submission, message_id
@@ -13,6 +15,7 @@ from gateway.core.record import Evidence, Outgoing, Portion, Settlement
 from gateway.core.relay import MAILBOX_STATES, RelayRule
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
+from gateway.edge.journal.postgres import PostgresJournal, look
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.ports import Journal
@@ -38,21 +41,31 @@ class HandClock:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one journal lives: it can be opened again and again, and tells everything it was told to tell."""
+    """Where one journal lives: it can be opened again and again, and tells everything it was told to tell.
+
+    With ``url`` it lives in a PostgreSQL database, otherwise in the file at ``path``.
+    """
 
     path: Path
-    clock: HandClock
-    events: list[tuple[str, dict[str, object]]]
+    url: str | None = None
+    clock: HandClock = field(default_factory=HandClock)
+    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def open(self, *, after_verdict: bool = False) -> AbstractAsyncContextManager[Journal]:
         def event(name: str, **fields: object) -> None:
             self.events.append((name, fields))
 
+        if self.url is not None:
+            return PostgresJournal.open(self.url, clock=self.clock, pipeline_after_verdict=after_verdict, event=event)
         return SqliteJournal.open(self.path, clock=self.clock, pipeline_after_verdict=after_verdict, event=event)
+
+    def look(self) -> AbstractContextManager[JournalReader]:
+        """Look into it as people do."""
+        return JournalReader.open(self.path) if self.url is None else look(self.url)
 
     def steps(self, message_id: str) -> list[tuple[State, str, State]]:
         """The audited steps of a message, in order."""
-        with JournalReader.open(self.path) as reader:
+        with self.look() as reader:
             story = reader.story(message_id)
         rows = () if story is None else story.audit
         return [
@@ -62,8 +75,20 @@ class Place:
         ]
 
 
-Open = Callable[[Path], Place]
-IMPLEMENTATIONS: dict[str, Open] = {"sqlite": lambda path: Place(path / "state" / "journal.db", HandClock(), [])}
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One implementation; ``examples`` is how many random conversations it is given, of a hundred."""
+
+    place: Callable[[Path], Place]
+    examples: int = 100
+
+    def trying(self, count: int) -> settings:
+        """How often hypothesis tries a test that is worth this many examples."""
+        return settings(max_examples=max(1, count * self.examples // 100), deadline=None)
+
+
+def sqlite(folder: Path) -> Place:
+    return Place(folder / "state" / "journal.db")
 
 
 def mailbox_rule(sequence: int, *, progress: bool = False) -> RelayRule:

@@ -10,21 +10,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.message import Created, Draft, Lane, Problem, Submission
 from gateway.core.record import Outgoing, Portion, Settlement, Waiting
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State, combine
 from gateway.core.verdict import Verdict
-from gateway.edge.journal.reader import JournalReader, MessageStory
+from gateway.edge.journal.reader import MessageStory
 from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BATTERY,
-    IMPLEMENTATIONS,
     START,
     UNIT_LANE,
+    Engine,
     Place,
     accepted,
     attempt,
@@ -204,7 +203,7 @@ def check(place: Place, model: Model) -> None:
         order = [ident for ident, made in model.drafts.items() if made.lane == lane]
         first_sent = model.first_sent.get(lane, [])
         assert first_sent == order[: len(first_sent)], "first sent in another order than accepted"
-    with JournalReader.open(place.path) as reader:
+    with place.look() as reader:
         for ident, made in model.drafts.items():
             story = reader.story(ident)
             assert story is not None, "an accepted message is gone"
@@ -273,10 +272,13 @@ async def converse(place: Place, seed: int, length: int) -> None:
             assert TRANSITIONS[before, Event(event)] is after
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), length=st.integers(1, 30))
-def test_any_conversation_of_batches_keeps_the_rules(implementation: str, seed: int, length: int) -> None:
+def test_any_conversation_of_batches_keeps_the_rules(engine: Engine) -> None:
     """Each row in one submission that stands, states that add up, errors in own rows, and an end in bounded time."""
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(converse(IMPLEMENTATIONS[implementation](Path(folder)), seed, length))
+
+    @engine.trying(25)
+    @given(seed=st.integers(0, 2**32), length=st.integers(1, 30))
+    def holds(seed: int, length: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(converse(engine.place(Path(folder)), seed, length))
+
+    holds()

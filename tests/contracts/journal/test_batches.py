@@ -11,7 +11,6 @@ from gateway.core.message import Created, Message, Problem
 from gateway.core.record import Changed, Disposition, Portion, Settlement
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal.reader import JournalReader
 from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BATTERY,
@@ -351,7 +350,7 @@ async def test_the_story_of_each_message_is_whole(place: Place, journal: Journal
     await verdict(journal, "s1", failed(3))
     await journal.receive(evidence("c-late"), callback("TX-s1", "s1", failed(3)), None)
     await awaiting(journal, "s2", (1, range(2)))
-    with JournalReader.open(place.path) as reader:
+    with place.look() as reader:
         stories = [reader.story(draft(n).id) for n in (1, 2)]
     for story, expected in zip(stories, (["s1", "s2"], ["s1"]), strict=True):
         assert story is not None

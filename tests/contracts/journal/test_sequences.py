@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.message import Lane, Submission
@@ -21,10 +20,10 @@ from tests.contracts.journal.scenario import (
     BATTERY,
     FAILURE,
     FOREIGN,
-    IMPLEMENTATIONS,
     START,
     SUCCESS,
     UNIT_LANE,
+    Engine,
     Place,
     accepted,
     attempt,
@@ -154,10 +153,13 @@ async def converse(place: Place, seed: int, length: int) -> None:
             state = after
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), length=st.integers(1, 25))
-def test_any_conversation_keeps_the_rules(name: str, seed: int, length: int) -> None:
+def test_any_conversation_keeps_the_rules(engine: Engine) -> None:
     """Order per lane, one submission per message, ends that stay, and only steps of the table, across restarts."""
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(converse(IMPLEMENTATIONS[name](Path(folder)), seed, length))
+
+    @engine.trying(25)
+    @given(seed=st.integers(0, 2**32), length=st.integers(1, 25))
+    def holds(seed: int, length: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(converse(engine.place(Path(folder)), seed, length))
+
+    holds()

@@ -9,8 +9,7 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.message import Created, Draft, Lane, Problem
@@ -18,7 +17,7 @@ from gateway.core.record import Adoption
 from gateway.core.transaction import TERMINAL, Event, State
 from gateway.core.verdict import Verdict
 from gateway.ports import Journal
-from tests.contracts.journal.scenario import BATTERY, IMPLEMENTATIONS, UNIT_LANE, Place, callback, evidence, outgoing
+from tests.contracts.journal.scenario import BATTERY, UNIT_LANE, Engine, Place, callback, evidence, outgoing
 from tests.contracts.journal.test_units import OTHER, assets, found, named, of, send, unit
 
 NAMES = ("A", "B", "C")
@@ -126,10 +125,13 @@ async def converse(place: Place, seed: int, length: int) -> None:
                 await check(journal, model)
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**32), length=st.integers(1, 25))
-def test_any_conversation_about_units_keeps_the_rules(name: str, seed: int, length: int) -> None:
+def test_any_conversation_about_units_keeps_the_rules(engine: Engine) -> None:
     """Names belong to one lane while it creates them, and units go with their last asset, across restarts."""
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(converse(IMPLEMENTATIONS[name](Path(folder)), seed, length))
+
+    @engine.trying(20)
+    @given(seed=st.integers(0, 2**32), length=st.integers(1, 25))
+    def holds(seed: int, length: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(converse(engine.place(Path(folder)), seed, length))
+
+    holds()

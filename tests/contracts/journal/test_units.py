@@ -23,7 +23,6 @@ from gateway.core.message import (
 from gateway.core.record import Adoption, Appended, Asset, AssetFilter, Origin, Received
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal.reader import JournalReader
 from gateway.ports import Journal
 from tests.contracts.journal.scenario import (
     BAD_MPAN,
@@ -105,7 +104,7 @@ def aligned(message: Message) -> list[str] | None:
 
 
 def registry(place: Place) -> dict[str, Asset]:
-    with JournalReader.open(place.path) as reader:
+    with place.look() as reader:
         return {asset.name: asset for asset in reader.assets(AssetFilter())}
 
 

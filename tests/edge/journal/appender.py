@@ -6,11 +6,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tests.contracts.journal.scenario import IMPLEMENTATIONS, draft, outgoing
+from tests.contracts.journal.scenario import draft, outgoing, sqlite
 
 
 async def main(folder: Path) -> None:
-    async with IMPLEMENTATIONS["sqlite"](folder).open() as journal:
+    async with sqlite(folder).open() as journal:
         for sequence in range(1, 100_000):
             appended = await journal.append(draft(sequence), outgoing(f"s{sequence}"))
             sys.stdout.write(f"{appended.message_id}\n")

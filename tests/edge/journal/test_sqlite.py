@@ -19,7 +19,6 @@ from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLock
 from tests.contracts.journal.scenario import (
     FAILURE,
     FOREIGN,
-    IMPLEMENTATIONS,
     UNIT_LANE,
     Place,
     accepted,
@@ -28,6 +27,7 @@ from tests.contracts.journal.scenario import (
     evidence,
     outgoing,
     sent,
+    sqlite,
     state_of,
 )
 from tests.edge.journal.faults import faulty_vfs
@@ -37,7 +37,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return IMPLEMENTATIONS["sqlite"](tmp_path)
+    return sqlite(tmp_path)
 
 
 async def test_it_makes_its_own_folder_and_files_for_its_owner_only(place: Place) -> None:
@@ -291,7 +291,7 @@ async def test_what_was_reported_survives_a_kill(tmp_path: Path, after: int) -> 
     rest = (await process.stdout.read()).decode()
     await process.wait()
     reported += rest[: rest.rfind("\n") + 1].split()
-    place = IMPLEMENTATIONS["sqlite"](tmp_path)
+    place = sqlite(tmp_path)
     async with place.open() as journal:
         for ident in reported:
             assert await journal.message(ident) is not None

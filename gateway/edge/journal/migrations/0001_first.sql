@@ -1,9 +1,9 @@
 -- The first schema. Never edit this file once it was released: its checksum stands in every journal. Add a file instead.
 -- Small rows with a key of their own live in the key's tree (WITHOUT ROWID): each tree less is a page less per commit.
--- Times are µs UTC. JSON texts are written and read by the program; no query looks inside them.
+-- Written in SQLite's words; migrations.py puts them into PostgreSQL's. Times are µs UTC. JSON texts are written and read by the program; no query looks inside them.
 
 CREATE TABLE node (
-    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id > 0),
     epoch INTEGER NOT NULL CHECK (epoch >= 0)
 ) STRICT;
 INSERT INTO node (id, epoch) VALUES (1, 0);
