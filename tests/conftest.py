@@ -17,6 +17,8 @@ from tests.postgres import PostgresServer, postgres_server
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")
 
+pytest.register_assert_rewrite("adapters.contract")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -22,9 +22,11 @@ from tests.adapters.modbus.rig import CountingClock, NoEntropy
 POINTS: Mapping[str, tuple[str, bool]] = {
     "soc": ("Double", False),
     "breaker": ("Boolean", False),
+    "level": ("Int32", False),
     "serial": ("String", False),
     "limit": ("Float", True),
     "state": ("UInt16", True),
+    "smp_state": ("UInt16", True),
     "text": ("String", True),
 }
 
