@@ -114,10 +114,13 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxStatus:
-    """What a mailbox shows besides a request; sent after each connect and whenever one of the numbers changes."""
+    """What a mailbox shows besides a request; sent after each connect and whenever one of the numbers changes.
+
+    ``request_seq`` is None where the site has not said it since our start: an empty register of ours is no zero of it.
+    """
 
     mailbox: str
-    request_seq: int
+    request_seq: int | None
     acknowledged: int
     result_seq: int
     result_acknowledged: int
@@ -302,7 +305,7 @@ class AdapterSpec:
     build: Callable[[ConnectionConfig, Resources], Adapter]
     trigger_model: type[BaseModel] | None = None
     contradictions: Callable[[ConnectionConfig], Iterable[tuple[tuple[str, ...], str]]] | None = None
-    plan: Callable[[ConnectionConfig], RequestPlan] | None = None
+    plan: Callable[[ConnectionConfig], RequestPlan | None] | None = None
 
 
 # ---------------------------------------------------------------- the journal

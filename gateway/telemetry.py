@@ -61,6 +61,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "point_values_lost": EventSpec("warning", ("site", "connection")),
     "heartbeat_failed": EventSpec("warning", ("site", "connection")),
     "heartbeat_recovered": EventSpec("info", ("site", "connection")),
+    "master_refused": EventSpec("warning", ("site", "connection"), once_per_s=10.0),
     "broker_session_lost": EventSpec("warning", ("site", "connection")),
     "topic_unknown": EventSpec("warning", ("site", "connection")),
     "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),

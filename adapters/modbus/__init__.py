@@ -1,4 +1,4 @@
-"""Modbus, client role: mailboxes, polled points, writes that are read back."""
+"""Modbus in both roles: mailboxes, points that are polled or written by the site, writes that are read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from gateway.ports import Adapter, AdapterSpec, ConnectionConfig, Resources
 
 
 def _build(config: ConnectionConfig, resources: Resources) -> Adapter:
-    from adapters.modbus.client import ModbusAdapter  # noqa: PLC0415 - so that reading a configuration needs no pymodbus
+    # so that reading a configuration needs no pymodbus
+    if getattr(config.settings, "role", None) == "server":
+        from adapters.modbus.server import ModbusServerAdapter  # noqa: PLC0415
+
+        return ModbusServerAdapter(config, resources)
+    from adapters.modbus.client import ModbusAdapter  # noqa: PLC0415
 
     return ModbusAdapter(config, resources)
 
@@ -22,7 +27,7 @@ def _contradictions(config: ConnectionConfig) -> Iterable[tuple[tuple[str, ...],
     return contradictions(config)
 
 
-def _plan(config: ConnectionConfig) -> RequestPlan:
+def _plan(config: ConnectionConfig) -> RequestPlan | None:
     from adapters.modbus.request_plan import request_plan  # noqa: PLC0415 - only where a plan is shown
 
     return request_plan(config)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection, Table
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection
 from adapters.modbus.translation import Point
 
 _BITS_PER_GAP = 8  # bits that may lie unused for each register that may: they cost a sixteenth of it
@@ -23,6 +24,7 @@ class Limits:
     bits: int = BITS_PER_READ
     gap: int = 8
     forbidden: tuple[tuple[Table, range], ...] = ()
+    alone: bool = False  # each point by itself: in a map of our own a request costs nothing
 
     @classmethod
     def of(cls, connection: ModbusConnection) -> Limits:
@@ -31,6 +33,7 @@ class Limits:
             registers=connection.max_registers,
             bits=connection.max_bits,
             gap=connection.max_gap,
+            alone=connection.role == "server",
             forbidden=tuple((stretch.table, stretch.window) for stretch in connection.forbidden),
         )
 
@@ -67,7 +70,7 @@ def plan(points: Iterable[Point], limits: Limits, apart: Collection[tuple[Table,
     """
     blocks: list[ReadBlock] = []
     for point in sorted(points, key=lambda point: (point.table, point.place.reach.start, point.place.reach.stop)):
-        if blocks and _joins(blocks[-1], point, limits, apart):
+        if blocks and not limits.alone and _joins(blocks[-1], point, limits, apart):
             blocks[-1] = _block((*blocks[-1].points, point))
         else:
             blocks.append(_block((point,)))

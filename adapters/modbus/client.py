@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from adapters.modbus.config import ModbusConnection, Table, Transport
-from adapters.modbus.line import DeviceRefusal, Line
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import ModbusConnection, Transport
+from adapters.modbus.line import DeviceRefusal, Line, Wire
 from adapters.modbus.polling import News, Poller
 from adapters.modbus.schedule import Schedule
 from adapters.modbus.translation import Point, bind_all
-from adapters.modbus.writing import Writer
+from adapters.modbus.writing import DEVICE_TABLES, Writer
 from gateway.core.mailbox import HOST_BLOCK, Role
 from gateway.errors import LinkLost, PointRejected, SecretError
 from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, RoleWrite, Session, Write
@@ -54,9 +55,11 @@ class ModbusAdapter:
 class ModbusSession:
     """One live link; see `ports.Session` for the contract."""
 
+    tables: Collection[Table] = DEVICE_TABLES
+
     def __init__(
         self,
-        line: Line,
+        line: Wire,
         config: ConnectionConfig,
         settings: ModbusConnection,
         points: dict[str, Point],
@@ -65,7 +68,7 @@ class ModbusSession:
         self._line = line
         self._mailboxes = config.mailboxes
         self._poller = Poller(line, config, settings, points, resources)
-        self._writer = Writer(line, points, config.mailboxes)
+        self._writer = Writer(line, points, config.mailboxes, self.tables)
         periods = [period / _SECOND for period in self._poller.periods]
         now = asyncio.get_running_loop().time()
         self._schedule = Schedule(periods, now, resources.entropy.jitter)

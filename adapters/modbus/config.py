@@ -1,14 +1,13 @@
 """What the YAML says of a Modbus connection and its points; no I/O, and quick to import.
 
-``plain`` is the operator's reason for trusting an unprotected link: Modbus has no signature, so whoever reaches the
-wire can raise a request. With ``transport: rtu-over-tcp`` each unit behind a gateway is a connection of its own, so
-that one that is silent costs the others nothing here.
+With ``role: client`` we call the site's device at ``host``; with ``role: server`` the site's masters call us at
+``listen``. ``plain`` is the operator's reason for trusting an unprotected link: Modbus has no signature, so whoever
+reaches the wire can raise a request. With ``transport: rtu-over-tcp`` each unit behind a gateway is a connection of
+its own, so that one that is silent costs the others nothing here.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -16,32 +15,20 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
     PlainValidator,
     WithJsonSchema,
     model_validator,
 )
 
+from adapters.modbus.addresses import (
+    ADDRESSES,
+    AddressField,
+    Duration,
+    Listen,
+    NetworkField,
+    StretchField,
+)
 from gateway.core.secret import SecretReference
-
-ADDRESSES = 0x10000
-
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
-_MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000}
-
-
-class Table(StrEnum):
-    """The four tables of a Modbus device."""
-
-    HOLDING = "holding"
-    INPUT = "input"
-    COIL = "coil"
-    DISCRETE = "discrete"
-
-    @property
-    def bits(self) -> bool:
-        """Whether an address of this table holds one bit instead of one register."""
-        return self in (Table.COIL, Table.DISCRETE)
 
 
 class Transport(StrEnum):
@@ -53,6 +40,13 @@ class Transport(StrEnum):
 
 
 _TCP_PORT, _TLS_PORT = 502, 802
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+# What means nothing in the other role.
+_OF_SERVER = frozenset({"listen", "allow", "silence"})
+_OF_CLIENT = frozenset(
+    {"host", "port", "transport", "ca", "certificate", "key", "baud", "latency", "timeout", "forbidden", "retest"}
+    | {"max_registers", "max_bits", "max_gap"}
+)
 
 
 class PointType(StrEnum):
@@ -110,99 +104,6 @@ _REGISTER_BITS = 16
 Order = Literal["big", "little"]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A place in a device, such as ``holding:1006``: the address on the wire, counted from 0."""
-
-    table: Table
-    register: int
-
-    def __str__(self) -> str:
-        return f"{self.table}:{self.register}"
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Addresses of one table, such as ``holding:100-119``."""
-
-    table: Table
-    window: range
-
-    def __str__(self) -> str:
-        return f"{self.table}:{self.window.start}-{self.window.stop - 1}"
-
-
-def parse_address(value: object) -> Address:
-    """Read ``table:register``.
-
-    Raises:
-        ValueError: another shape, an unknown table, or a register outside 0..65535.
-    """
-    if isinstance(value, Address):
-        return value
-    table, colon, register = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if not colon or not re.fullmatch(r"-?[0-9]+", register):
-        raise ValueError(f"{value!r} is not an address; write table:register, such as holding:1006")
-    if table not in set(Table):
-        raise ValueError(f"{table} is not one of {', '.join(Table)}")
-    if not 0 <= int(register) < ADDRESSES:
-        raise ValueError(f"{register} is outside 0..{ADDRESSES - 1}")
-    return Address(Table(table), int(register))
-
-
-def parse_duration(value: object) -> int:
-    """Read a duration with its unit, such as ``250ms``, as µs.
-
-    Raises:
-        ValueError: another shape, or nothing at all.
-    """
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration; write a number and its unit, such as 250ms or 1s")
-    duration = round(float(match[1]) * _MICROSECONDS[match[2]])
-    if duration == 0:
-        raise ValueError(f"{value!r} is no time at all")
-    return duration
-
-
-def parse_stretch(value: object) -> Stretch:
-    """Read ``table:first-last``.
-
-    Raises:
-        ValueError: another shape, or no addresses.
-    """
-    if isinstance(value, Stretch):
-        return value
-    first, dash, last = value.rpartition("-") if isinstance(value, str) else ("", "", "")
-    if not dash or not re.fullmatch(r"[0-9]+", last):
-        raise ValueError(f"{value!r} is no stretch of addresses; write table:first-last, such as holding:100-119")
-    start = parse_address(first)
-    if not start.register <= int(last) < ADDRESSES:
-        raise ValueError(f"{last} is outside {start.register}..{ADDRESSES - 1}")
-    return Stretch(start.table, range(start.register, int(last) + 1))
-
-
-Duration = Annotated[
-    int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
-]
-AddressField = Annotated[
-    Address,
-    PlainValidator(parse_address),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(Table)}):[0-9]+$", "examples": ["holding:1006"]}),
-]
-
-
-StretchField = Annotated[
-    Stretch,
-    PlainValidator(parse_stretch),
-    PlainSerializer(str),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^({'|'.join(Table)}):[0-9]+-[0-9]+$", "examples": ["holding:100-119"]}
-    ),
-]
-
-
 def parse_not_available(value: object) -> int | Literal["sunspec"]:
     """Read what stands for "no value": ``sunspec`` for the type's own, or the registers as one unsigned number.
 
@@ -230,11 +131,21 @@ NotAvailable = Annotated[
 
 
 class ModbusConnection(BaseModel):
-    """A link to one unit of a Modbus device."""
+    """A link to one unit of a Modbus device, or a register map of our own that the masters of one site call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: Annotated[str, Field(min_length=1)]
+    role: Annotated[
+        Literal["client", "server"], Field(description="client: we call the site's device; server: its masters call us")
+    ] = "client"
+    host: Annotated[str, Field(description="the site's device")] = ""
+    listen: Annotated[Listen | None, Field(description="where our register map listens")] = None
+    allow: Annotated[
+        tuple[NetworkField, ...], Field(description="the networks from which masters may call, such as 10.20.1.0/24")
+    ] = ()
+    silence: Annotated[
+        Duration, Field(description="how long all masters may ask nothing before the link counts lost")
+    ] = 60_000_000
     port: Annotated[int | None, Field(ge=1, le=65535, description="502; with tls, 802")] = None
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     transport: Transport = Transport.TCP
@@ -265,6 +176,17 @@ class ModbusConnection(BaseModel):
     plain: Annotated[str | None, Field(min_length=1, description="why an unprotected link is good enough")] = None
 
     @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        needed, useless = ("host", _OF_SERVER) if self.role == "client" else ("listen", _OF_CLIENT)
+        if not getattr(self, needed):
+            raise ValueError(f"role: {self.role} needs {needed}")
+        for name in sorted(useless & self.model_fields_set):
+            raise ValueError(f"{name} means nothing with role: {self.role}; leave it out")
+        if self.listen is not None and not self.allow:
+            raise ValueError("role: server needs allow: the networks from which masters may call, such as 10.20.1.0/24")
+        return self
+
+    @model_validator(mode="after")
     def _only_tls_has_certificates(self) -> Self:
         given = [name for name in ("ca", "certificate", "key") if getattr(self, name) is not None]
         if given and self.transport is not Transport.TLS:
@@ -280,8 +202,13 @@ class ModbusConnection(BaseModel):
 
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but should not stay as it is, for ``check`` to show."""
-        if self.plain is not None or self.transport is Transport.TLS or self.host in ("localhost", "127.0.0.1", "::1"):
+        host = self.host if self.listen is None else self.listen.host
+        if self.plain is not None or self.transport is Transport.TLS or host in _HERE:
             return ()
+        if self.listen is not None:
+            return (
+                "Modbus is not protected on the wire; write `plain:` with the reason why these networks may be trusted",
+            )
         said = (
             "Modbus is not protected on the wire; use transport: tls, or write `plain:` with the reason why this link"
         )

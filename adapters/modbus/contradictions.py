@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from adapters.modbus.config import ModbusConnection, Stretch, Table
+from adapters.modbus.addresses import Stretch, Table
+from adapters.modbus.config import ModbusConnection
 from adapters.modbus.translation import Point, bind_all, home_of
 from gateway.core.binding import SITE_ROLES
 from gateway.core.mailbox import HEADER_REGISTERS, MailboxSpec, payload_window
@@ -27,10 +28,13 @@ def contradictions(config: ConnectionConfig) -> Iterator[Contradiction]:
     }
     for name, point in bind_all(config).items():
         path = ("points", name)
-        yield from (((*path, member), said) for member, said in _written(point))
+        if settings.role == "client":
+            yield from (((*path, member), said) for member, said in _written(point))
+        elif point.place.poll is not None:
+            yield (*path, "poll"), "with role: server the site's masters write their values when they like"
         yield from (((*path, member), said) for member, said in _polled(point, config.mailboxes, roles))
         yield from (((*path, "address"), said) for said in _reached(point, settings))
-    for box in config.mailboxes.values():
+    for box in config.mailboxes.values() if settings.role == "client" else ():
         yield from ((("mailboxes", box.name), said) for said in _mailbox(box, settings))
 
 

@@ -16,7 +16,8 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -24,7 +25,8 @@ from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 from pymodbus.transport import CommParams, CommType
 
-from adapters.modbus.config import ModbusConnection, Table, Transport
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import ModbusConnection, Transport
 from gateway.errors import LinkLost
 from gateway.ports import Clock
 
@@ -56,6 +58,8 @@ class DeviceRefusal(Exception):
     """The device answered a request with an exception code; the link itself is well."""
 
     fault = "device_exception"
+    transient: bool  # "not now" instead of "never"
+    of_an_address: bool  # another request may leave out what it was refused for
 
     def __init__(self, code: int) -> None:
         self.transient = code in _TRANSIENT
@@ -63,8 +67,37 @@ class DeviceRefusal(Exception):
         super().__init__(f"the device answered {_said(code)}")
 
 
+class NotWritten(DeviceRefusal):
+    """Of a map of our own: the site's master has not written there since our start."""
+
+    fault = "not_written"
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "no master has written it yet")
+        self.transient, self.of_an_address = True, False
+
+
 def _said(code: int) -> str:
     return f"exception {code}, {_EXCEPTIONS.get(code, 'which is not in the standard')}"
+
+
+class Wire(Protocol):
+    """What is read and written: a line to a device, or a map of our own that the site's masters ask about."""
+
+    def now(self) -> int:
+        """µs UTC, as answers are stamped."""
+
+    async def idle(self, until: float) -> None:
+        """Wait until this time of the event loop's clock, or until something should be looked at; raises LinkLost."""
+
+    def ahead(self) -> AbstractContextManager[None]:
+        """Let no poll in between the requests made inside."""
+
+    async def read(self, table: Table, window: range, *, ahead: bool = False) -> tuple[Sequence[int], int]:
+        """The cells of ``window``, and when they were read; raises LinkLost and DeviceRefusal."""
+
+    async def write(self, table: Table, address: int, cells: Sequence[int]) -> None:
+        """Write registers, or one coil; raises LinkLost and DeviceRefusal."""
 
 
 class _Client(AsyncModbusTcpClient):

@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from adapters.modbus.addresses import Table
 from adapters.modbus.blocks import Limits, plan
-from adapters.modbus.config import Table
-from adapters.modbus.line import Line
+from adapters.modbus.line import Wire
 from adapters.modbus.translation import Point, cut, read_point, too_short
 from gateway.core.binding import number_of, payload_of, read_block
-from gateway.core.mailbox import HOST_BLOCK, Block, FrameReader, MailboxSpec, Role, parse_block, payload_window
+from gateway.core.mailbox import (
+    HOST_BLOCK,
+    SITE_BLOCK,
+    Block,
+    FrameReader,
+    MailboxSpec,
+    Role,
+    parse_block,
+    payload_window,
+)
 from gateway.core.point import Reading, Snapshot
 
 OURS = (Role.ACKNOWLEDGE, Role.RESULT_SEQ)  # what we write there and look at with every poll
@@ -41,6 +50,9 @@ class Box(Protocol):
     async def glimpse(self) -> Glimpse:
         """Read what we wrote there and what the site asks, in as few requests as it takes."""
 
+    async def unseen(self) -> tuple[int, int, int]:
+        """Where the site has not said anything yet: acknowledged, result sequence, result acknowledged."""
+
     async def sequence(self) -> tuple[int, int]:
         """Read the request's number alone, and when."""
 
@@ -54,7 +66,7 @@ class Box(Protocol):
 class BlockBox:
     """A mailbox in the standard layout."""
 
-    def __init__(self, spec: MailboxSpec, line: Line, payload: Sequence[Point]) -> None:
+    def __init__(self, spec: MailboxSpec, line: Wire, payload: Sequence[Point]) -> None:
         self.spec = spec
         self.frames = FrameReader(spec)
         self._line = line
@@ -67,6 +79,14 @@ class BlockBox:
         registers, at = await self._line.read(Table.HOLDING, self.spec.site_block)
         block = parse_block(registers)
         return Glimpse(sequence=block.sequence, acknowledged=acknowledged, result_seq=result_seq, at=at, block=block)
+
+    async def unseen(self) -> tuple[int, int, int]:
+        """Our numbers, and what the site has consumed."""
+        first = self.spec.results + HOST_BLOCK[Role.ACKNOWLEDGE]
+        (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
+        consumed = self.spec.base + SITE_BLOCK[Role.RESULT_ACKNOWLEDGE]
+        (result_acknowledged,), _ = await self._line.read(Table.HOLDING, range(consumed, consumed + 1))
+        return acknowledged, result_seq, result_acknowledged
 
     async def sequence(self) -> tuple[int, int]:
         """The first register of the block."""
@@ -94,7 +114,7 @@ class BlockBox:
 class PointBox:
     """A mailbox whose roles are points of the connection (core/binding.py)."""
 
-    def __init__(self, spec: MailboxSpec, line: Line, points: Mapping[str, Point], limits: Limits) -> None:
+    def __init__(self, spec: MailboxSpec, line: Wire, points: Mapping[str, Point], limits: Limits) -> None:
         self.spec = spec
         self.frames = FrameReader(spec)
         self._line = line
@@ -111,6 +131,17 @@ class PointBox:
         request, acknowledged, result_seq = (number_of(self.spec, role, readings) for role in (Role.REQUEST_SEQ, *OURS))
         at = readings[self._request.spec.name].at
         return Glimpse(sequence=request, acknowledged=acknowledged, result_seq=result_seq, at=at, readings=readings)
+
+    async def unseen(self) -> tuple[int, int, int]:
+        """Our numbers; what the site has consumed is not known either."""
+        readings: dict[str, Reading] = {}
+        for block in self._first:
+            for point in block.points:
+                if point is not self._request:
+                    cells, at = await self._line.read(point.table, point.place.reach)
+                    readings[point.spec.name] = read_point(point, cells, at)
+        acknowledged, result_seq = (number_of(self.spec, role, readings) for role in OURS)
+        return acknowledged, result_seq, 0
 
     async def sequence(self) -> tuple[int, int]:
         """The request's point."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from adapters.modbus.blocks import Limits, Planner, ReadBlock
 from adapters.modbus.config import ModbusConnection
-from adapters.modbus.line import DeviceRefusal, Line
+from adapters.modbus.line import DeviceRefusal, NotWritten, Wire
 from adapters.modbus.mailboxes import BlockBox, Box, Glimpse, PointBox
 from adapters.modbus.translation import Point, cut, divide, faulty, raw_bytes, read_point
 from gateway.core.mailbox import Frame
@@ -43,7 +43,7 @@ class Poller:
 
     def __init__(
         self,
-        line: Line,
+        line: Wire,
         config: ConnectionConfig,
         settings: ModbusConnection,
         points: Mapping[str, Point],
@@ -84,12 +84,12 @@ class Poller:
         Raises:
             LinkLost: the connection is gone.
         """
-        glimpses = {name: seen for name in self._boxes if (seen := await self._glimpse(name)) is not None}
+        statuses: list[MailboxStatus] = []
+        glimpses = {name: seen for name in self._boxes if (seen := await self._glimpse(name, statuses)) is not None}
         asked = any(self._boxes[name].frames.asks(seen.sequence) for name, seen in glimpses.items())
         readings, raw = await self._read_points(self._classes if asked else due)
         torn = False
         requests: list[Request] = []
-        statuses: list[MailboxStatus] = []
         found = dict(readings)
         for name, seen in glimpses.items():
             again = await self._sequence(name)
@@ -132,10 +132,22 @@ class Poller:
             return None, [status]
         return _request(name, frame, seen, box.snapshot(block, readings, seen.at), at), [status]
 
-    async def _glimpse(self, name: str) -> Glimpse | None:
+    async def _glimpse(self, name: str, statuses: list[MailboxStatus]) -> Glimpse | None:
         """Look at a mailbox; None where the device refuses, or a role has no value, which is told once."""
         try:
             return await self._boxes[name].glimpse()
+        except NotWritten:
+            acknowledged, result_seq, consumed = await self._boxes[name].unseen()
+            status = MailboxStatus(
+                mailbox=name,
+                request_seq=None,
+                acknowledged=acknowledged,
+                result_seq=result_seq,
+                result_acknowledged=consumed,
+                at=self._line.now(),
+            )
+            statuses.append(status)
+            return None
         except (DeviceRefusal, ValueError) as fault:
             self._trouble(f"mailbox {name}", str(fault))
             return None
@@ -202,7 +214,8 @@ class Poller:
         return False
 
     def _faulty(self, point: Point, refusal: DeviceRefusal) -> Reading:
-        self._trouble(point.spec.name, str(refusal))
+        if not isinstance(refusal, NotWritten):  # its quality says it, and it is nobody's failure
+            self._trouble(point.spec.name, str(refusal))
         return faulty(point, refusal.fault, f"{refusal} for {point.place.address}", self._line.now())
 
     def _changed(self, readings: Iterable[Reading]) -> list[Reading]:
@@ -256,7 +269,7 @@ def _request(mailbox: str, frame: Frame, seen: Glimpse, snapshot: dict[str, Read
     )
 
 
-def _numbers(status: MailboxStatus | None) -> tuple[int, ...] | None:
+def _numbers(status: MailboxStatus | None) -> tuple[int | None, ...] | None:
     if status is None:
         return None
     return status.request_seq, status.acknowledged, status.result_seq, status.result_acknowledged

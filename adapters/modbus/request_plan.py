@@ -18,8 +18,8 @@ _SECOND = 1_000_000  # µs
 _BITS, _SILENCE, _REQUEST, _ANSWER = 11, 7, 8, 5
 
 
-def request_plan(config: ConnectionConfig) -> RequestPlan:
-    """What one connection asks for.
+def request_plan(config: ConnectionConfig) -> RequestPlan | None:
+    """What one connection asks for; None where the site asks us.
 
     Raises:
         TypeError: the configuration is another protocol's.
@@ -27,6 +27,8 @@ def request_plan(config: ConnectionConfig) -> RequestPlan:
     if not isinstance(config.settings, ModbusConnection):
         raise TypeError(f"{config.name}: {type(config.settings).__name__} is not a Modbus connection")
     settings = config.settings
+    if settings.role == "server":
+        return None
     return RequestPlan(
         line=f"{settings.host}:{settings.tcp_port}"
         if settings.transport is Transport.RTU_OVER_TCP

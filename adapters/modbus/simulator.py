@@ -21,7 +21,8 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from adapters.modbus.config import ModbusConnection, Table, Transport
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import ModbusConnection, Transport
 from adapters.modbus.translation import bind_all, write_point
 from gateway.core.mailbox import (
     HOST_BLOCK,
@@ -311,6 +312,8 @@ def simulated(config: ConnectionConfig, box: MailboxSpec, address: tuple[str, in
     settings = config.settings
     if not isinstance(settings, ModbusConnection) or settings.transport is Transport.TLS:
         raise ValueError("a plant behind TLS cannot be simulated; take transport: tcp for it")
+    if settings.role == "server":
+        raise ValueError("with role: server the site is a master; any Modbus client, such as mbpoll, can play it")
     if box.bound:
         raise ValueError(f"mailbox {box.name} lies in points of the plant, whose program only its owner knows")
     serial = settings.transport is Transport.RTU_OVER_TCP

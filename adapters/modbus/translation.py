@@ -19,7 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
-from adapters.modbus.config import SIZES, ModbusConnection, ModbusPoint, Order, PointType, Table
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import SIZES, ModbusConnection, ModbusPoint, Order, PointType
 from gateway.core.mailbox import MailboxSpec, payload_window
 from gateway.core.point import Access, PointSpec, Quality, Reading, Value, fit_text, number_reading, raw_of
 from gateway.ports import ConnectionConfig

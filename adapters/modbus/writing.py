@@ -13,12 +13,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from adapters.modbus.config import REGISTERS_PER_READ, Table
-from adapters.modbus.line import DeviceRefusal, Line
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import REGISTERS_PER_READ
+from adapters.modbus.line import DeviceRefusal, Wire
 from adapters.modbus.translation import Point, fitted, read_scale_factor, write_point
 from gateway.core.binding import role_point
 from gateway.core.mailbox import HOST_BLOCK, SEQUENCES, MailboxSpec, Role, text_registers
@@ -26,6 +27,7 @@ from gateway.core.point import Access
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import PointWrite, RoleWrite, Write
 
+DEVICE_TABLES = (Table.HOLDING, Table.COIL)  # what a master may write
 _ATTEMPTS = 2
 
 
@@ -46,10 +48,17 @@ class Run:
 class Writer:
     """Writes over one line."""
 
-    def __init__(self, line: Line, points: Mapping[str, Point], mailboxes: Mapping[str, MailboxSpec]) -> None:
+    def __init__(
+        self,
+        line: Wire,
+        points: Mapping[str, Point],
+        mailboxes: Mapping[str, MailboxSpec],
+        tables: Collection[Table] = DEVICE_TABLES,
+    ) -> None:
         self._line = line
         self._points = points
         self._mailboxes = mailboxes
+        self._tables = tables
         self._beats: dict[str, RoleWrite] = {}  # the heartbeat that each mailbox was given last
 
     async def write(self, steps: Sequence[Write]) -> None:
@@ -85,7 +94,7 @@ class Writer:
             step = PointWrite(point=name, value=value, fit=True)
         if isinstance(step, PointWrite):
             point = self._points.get(step.point)
-            await self._deliver(step.point, [point_run(point, step, await self._factor(point))])
+            await self._deliver(step.point, [point_run(point, step, await self._factor(point), self._tables)])
 
     async def _factor(self, point: Point | None) -> int:
         """The scale factor of a point as it is now; 0 without one.
@@ -141,8 +150,8 @@ class Writer:
         return ""
 
 
-def point_run(point: Point | None, step: PointWrite, factor: int = 0) -> Run:
-    """The request that writes one point; ``factor`` is its scale factor now.
+def point_run(point: Point | None, step: PointWrite, factor: int = 0, tables: Collection[Table] = DEVICE_TABLES) -> Run:
+    """The request that writes one point; ``factor`` is its scale factor now, and ``tables`` are those to write in.
 
     Raises:
         PointRejected: no such point, not for writing, or not a value that it can hold.
@@ -151,7 +160,7 @@ def point_run(point: Point | None, step: PointWrite, factor: int = 0) -> Run:
         raise PointRejected(step.point, "is not a point of this connection")
     if point.spec.access is not Access.WRITE:
         raise PointRejected(step.point, "is not declared with access: write")
-    if point.table not in (Table.HOLDING, Table.COIL):
+    if point.table not in tables:
         raise PointRejected(step.point, f"{point.place.address} cannot be written: Modbus only reads {point.table}")
     try:
         cells = write_point(point, fitted(point, step.value) if step.fit else step.value, factor)

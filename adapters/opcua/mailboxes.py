@@ -133,5 +133,5 @@ class Desk:
         )
 
 
-def _numbers(status: MailboxStatus) -> tuple[int, ...]:
+def _numbers(status: MailboxStatus) -> tuple[int | None, ...]:
     return status.request_seq, status.acknowledged, status.result_seq, status.result_acknowledged

@@ -66,10 +66,10 @@ def request_plans(configuration: Configuration) -> dict[str, RequestPlan]:
     """What is asked for, by SITE/CONNECTION, where the protocol asks."""
     specs = adapters()
     return {
-        f"{site.site}/{name}": tell(link.config)
+        f"{site.site}/{name}": plan
         for site in configuration.sites.values()
         for name, link in site.connections.items()
-        if (tell := specs[link.protocol].plan) is not None
+        if (tell := specs[link.protocol].plan) is not None and (plan := tell(link.config)) is not None
     }
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.modbus.addresses import Table
 from adapters.modbus.blocks import Limits, Planner, ReadBlock, plan
-from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection, ModbusPoint, Table
+from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection, ModbusPoint
 from adapters.modbus.translation import Point, bind
 from gateway.core.point import PointSpec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -76,6 +77,35 @@ def test_connections_say_what_is_wrong(members: dict[str, object], words: str) -
     """What a later release will do is refused by its name until then."""
     with pytest.raises(ValidationError, match=words):
         ModbusConnection.model_validate({"host": "plc.example", **members})
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "role: client needs host"),
+        ({"role": "server"}, "role: server needs listen"),
+        ({"role": "server", "listen": "0.0.0.0:502"}, "role: server needs allow: the networks from which masters"),
+        ({"role": "server", "listen": "0.0.0.0", "allow": ["::1"]}, "'0.0.0.0' is no address to listen at"),
+        ({"role": "server", "listen": "[::]:70000", "allow": ["::1"]}, "is no address to listen at"),
+        ({"role": "server", "listen": "[::]:502", "allow": ["10.20.1.5/24"]}, "'10.20.1.5/24' is no network"),
+        (
+            {"role": "server", "listen": "[::]:502", "allow": ["::1"], "transport": "tls"},
+            "transport means nothing with role: server; leave it out",
+        ),
+        ({"host": "plc.example", "allow": ["::1"]}, "allow means nothing with role: client"),
+    ],
+)
+def test_each_role_has_its_own_members(members: dict[str, object], words: str) -> None:
+    """What the other role needs is refused by its name, never ignored."""
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        ModbusConnection.model_validate(members)
+
+
+def test_a_register_map_that_others_reach_needs_a_reason() -> None:
+    """Who is let in speaks for the site: on a wire without protection somebody must say why that is fine."""
+    members = {"role": "server", "listen": "10.1.1.1:502", "allow": ["10.20.1.0/24"]}
+    assert "why these networks may be trusted" in ModbusConnection.model_validate(members).warnings()[0]
+    assert ModbusConnection.model_validate({**members, "listen": "127.0.0.1:502"}).warnings() == ()
 
 
 def test_defaults_are_modbus_own() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType, Table
+from adapters.modbus.addresses import Table
+from adapters.modbus.config import ModbusConnection, ModbusPoint, Order, PointType
 from adapters.modbus.translation import Point, bind, read_point, too_short, write_point
 from gateway.core.point import PointSpec, Quality, Value
 
