@@ -7,7 +7,8 @@
     |- SecretError            a secret reference (file:, env:, credential:) cannot be read
     |- SiteError              the participant's plant or the link to it
     |  |- LinkLost            the link is gone; what was under way has an unknown outcome
-    |  '- PointRejected       the site's system refused a write, or it read back differently; final
+    |  |- PointRejected       the site's system refused a write, or it read back differently; final
+    |  '- WritesHeld          nothing may be written to the site now; it keeps its request
     |- StrictJsonError        bytes from outside are not the JSON we accept
     |- KeysUnavailable        the SMP's public keys could not be fetched or kept; the last good ones stay in use
     |- SignatureRefused       a signature, its header or its key is not acceptable; nothing was believed
@@ -91,6 +92,10 @@ class PointRejected(SiteError):
         self.point = point
         self.reason = reason
         super().__init__(f"{point}: {reason}")
+
+
+class WritesHeld(SiteError):
+    """Nothing may be written to the site now (dry run, kill switch, dead heartbeat), an acknowledgement neither."""
 
 
 class StrictJsonError(GatewayError):

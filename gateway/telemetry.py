@@ -64,6 +64,10 @@ EVENTS: Mapping[str, EventSpec] = {
     "master_refused": EventSpec("warning", ("site", "connection"), once_per_s=10.0),
     "broker_session_lost": EventSpec("warning", ("site", "connection")),
     "topic_unknown": EventSpec("warning", ("site", "connection")),
+    "point_written": EventSpec("info", ("site", "connection")),
+    "write_rehearsed": EventSpec("info", ("site", "connection")),
+    "writes_held": EventSpec("warning", ("site",)),
+    "writes_released": EventSpec("info", ("site",)),
     "mailbox_alarmed": EventSpec("warning", ("site", "mailbox", "code")),
     # messages
     "message_accepted": EventSpec("info", ("site", "message")),

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from decimal import Decimal
 
 from gateway.core.mailbox import Role
 from gateway.core.point import Reading
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import LinkLost, PointRejected, WritesHeld
 from gateway.flow.acceptance import Services
 from gateway.flow.cancellation import heed
 from gateway.flow.relay import Relayer
+from gateway.flow.safeguard import Guarded, Safeguard
 from gateway.flow.trouble import Trouble
 from gateway.flow.uplink import Uplink
-from gateway.ports import Adapter, Entropy, MailboxStatus, News, Request, RoleWrite, Session, Submitted
+from gateway.ports import (
+    Adapter,
+    Entropy,
+    MailboxStatus,
+    News,
+    PointWrite,
+    Request,
+    RoleWrite,
+    Session,
+    Submitted,
+    Write,
+)
 from gateway.settings.configuration import SiteConfig
 
 _FIRST_PAUSE_S = 0.2
@@ -32,6 +46,7 @@ class Link:
         adapter: Adapter,
         *,
         uplink: Uplink,
+        guard: Safeguard,
         readings: dict[str, Reading],
         services: Services,
         entropy: Entropy,
@@ -43,6 +58,7 @@ class Link:
         self._relayer: Relayer | None = None  # of the session that is up
         self._adapter = adapter
         self._uplink = uplink
+        self._guard = guard
         self._readings = readings  # of the whole site, shared by its links
         self._services = services
         self._entropy = entropy
@@ -75,7 +91,7 @@ class Link:
                     heed()
                     steady_at, told = loop.time() + _STEADY_S, False
                     self._told_up()
-                    await self._serve(session, first)
+                    await self._serve(Guarded(session, self.connection, self._guard), first)
             except* LinkLost as group:
                 lost = str(group.exceptions[0])
             finally:
@@ -107,7 +123,7 @@ class Link:
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
             group.create_task(relayer.run(session), name=f"relay {name}")
-            if self._boxes:
+            if self._beats(0):
                 group.create_task(self._beat(session), name=f"heartbeat {name}")
             await self._read(session, relayer, first)
 
@@ -116,7 +132,8 @@ class Link:
             for item in news:
                 match item:
                     case Request():
-                        await self._uplink.request(session, item, self._readings)
+                        with suppress(WritesHeld):
+                            await self._uplink.request(session, item, self._readings)
                     case Submitted():
                         await self._uplink.submitted(self.connection, session, item, self._readings)
                     case MailboxStatus():
@@ -126,14 +143,23 @@ class Link:
                         if item.point not in self._readings:  # a message that needs it may have waited for it
                             self._services.signals.sequels(self._site.site).set()
                             self._services.signals.read(self._site.site).set()
-                        self._readings[item.point] = item
+                        before, self._readings[item.point] = self._readings.get(item.point), item
+                        self._guard.observe(item, before)
                         await self._uplink.reading(item, self._readings)
             heed()
             news = await session.read()
             heed()
 
+    def _beats(self, count: int) -> list[Write]:
+        """Our heartbeat in each place of this connection that the site has for it."""
+        point = self._site.points.get(self._site.safety.heartbeat.write or "")
+        beats: list[Write] = [RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes]
+        if point is not None and point.connection == self.connection:
+            beats.append(PointWrite(point=point.name, value=Decimal(count)))
+        return beats
+
     async def _beat(self, session: Session) -> None:
-        """Count up each mailbox's heartbeat, so that the site's alarms can watch the gateway.
+        """Count up the heartbeats, so that the site's alarms can watch the gateway.
 
         A site that refuses it is told of once, and served all the same.
         """
@@ -143,7 +169,8 @@ class Link:
         while True:
             count = (count + 1) % 65536
             try:
-                await session.write([RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes])
+                if not self._guard.quiet:
+                    await session.write(self._beats(count))
                 heed()
             except PointRejected as rejected:
                 if not refused:

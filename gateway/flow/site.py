@@ -13,6 +13,7 @@ from gateway.core.record import Appended
 from gateway.errors import JournalBroken
 from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
+from gateway.flow.safeguard import Safeguard
 from gateway.flow.sequels import Sequels
 from gateway.flow.timetable import Timetable
 from gateway.flow.uplink import Uplink
@@ -46,6 +47,7 @@ class SiteRuntime:
         self._uplink = uplink = Uplink(site, profile, services)
         self._sequels = Sequels(site, uplink, readings, services)
         self._timetable = Timetable(site, uplink, readings, services)
+        self._guard = Safeguard(site, readings, services, up=self._up)
         self._links = {name: self._link(name, build(link)) for name, link in site.connections.items()}
         self._leaving: dict[str, Link] = {}  # connections that are configured no more, and still owe something
         self._moved = services.signals.progress(site.site)
@@ -74,6 +76,7 @@ class SiteRuntime:
         }
         for name in same:
             self._links[name].reconfigure(site, uplink)
+        self._guard.reconfigure(site)
         self._sequels.reconfigure(site, uplink)
         self._timetable.reconfigure(site, uplink)
         kept = {name for name, spec in site.points.items() if spec.connection in same}
@@ -96,6 +99,7 @@ class SiteRuntime:
         name = f"site {self.site.site}"
         lines = [link.trouble.line(f"{name}, {link.connection}") for link in self.links if link.trouble.reason]
         lines += [f"{name}, {link.connection}: not connected yet" for link in self.links if link.starting]
+        lines += self._guard.degraded
         lines += [f"{name}: being removed, once what it asked for is over"] if self.retiring else []
         return (*lines, f"{name}: stopped by a fault") if self._faulted else tuple(lines)
 
@@ -177,10 +181,14 @@ class SiteRuntime:
             name,
             adapter,
             uplink=self._uplink,
+            guard=self._guard,
             readings=self._readings,
             services=self._services,
             entropy=self._entropy,
         )
+
+    def _up(self, connection: str) -> bool:
+        return any(link.up for link in self.links if link.connection == connection)
 
     def _closed(self, site: SiteConfig) -> Uplink:
         return Uplink(site, self._profile, self._services, closed=True)

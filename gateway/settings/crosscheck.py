@@ -14,6 +14,7 @@ from gateway.core.transaction import TERMINAL
 from gateway.settings.binding import check_bound
 from gateway.settings.document import Path, leaves
 from gateway.settings.quantities import among, shown
+from gateway.settings.safety import check_safety
 from gateway.settings.site import World, connection_config
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.when import states_of
@@ -52,6 +53,7 @@ def crosscheck(parts: SiteParts, world: World) -> None:
     _relays(parts)
     _registers(parts)
     check_bound(parts)
+    check_safety(parts)
     _ways_back(parts)
 
 

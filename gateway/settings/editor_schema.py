@@ -79,7 +79,7 @@ def _document(model: type[BaseModel], title: str) -> Schema:
 
 def _site(adapters: Mapping[str, AdapterSpec], profile: Profile) -> Schema:
     schema = models.SiteFile.model_json_schema()
-    definitions: Schema = {}
+    definitions: Schema = schema.pop("$defs", {})
     sections = {
         "connections": [_joined(models.Connection, spec.connection_model, spec) for spec in _sorted(adapters)],
         "points": [_joined(models.Point, spec.point_model, spec) for spec in _sorted(adapters)],

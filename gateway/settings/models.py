@@ -13,12 +13,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from gateway.core import safety
 from gateway.core.mailbox import PAYLOAD_MAX
 from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.part import Part
-from gateway.settings.quantities import Duration, Extent, Line, Name, Number, PointName, Text, shown
+from gateway.settings.quantities import Duration, Extent, Line, Name, Number, PointName, Rate, Scalar, Text, shown
 from gateway.settings.when import ANY_FAILURE, OTHER, When
 
 
@@ -26,6 +27,33 @@ class Connection(Part):
     """What every connection has, whatever its protocol."""
 
     protocol: Text
+
+
+class Condition(Part):
+    """A point that must show something."""
+
+    point: PointName
+    value: Scalar = Field(default=True, alias="is", description="true, false, a number or a text; true without it")
+
+    def resolved(self) -> safety.Condition:
+        """The same for the rest of the gateway."""
+        return safety.Condition(point=self.point, value=self.value)
+
+
+class Heartbeat(Part):
+    """Signs of life, both ways."""
+
+    read: PointName | None = Field(default=None, description="The site's program changes it; else nothing is written")
+    within: Duration | None = Field(default=None, description="How long `read` may stand still")
+    write: PointName | None = Field(default=None, description="We count it up every second")
+
+    @model_validator(mode="after")
+    def _read_within(self) -> Self:
+        if (self.read is None) != (self.within is None):
+            raise ValueError("read and within belong together: {read: POINT, within: 10s}")
+        if self.read is None and self.write is None:
+            raise ValueError("write {read: POINT, within: 10s}, {write: POINT}, or both")
+        return self
 
 
 class Point(Part):
@@ -36,9 +64,6 @@ class Point(Part):
         "enum": "enum is not built yet",
         "bits": "bits is not built yet",
         "sign": "sign is not built yet; use a negative scale",
-        "step": "a step limit for writing is not built yet; available: range",
-        "rate": "a rate limit for writing is not built yet; available: range",
-        "interlock": "interlock is not built yet",
     }
     connection: Name
     access: Literal["read", "write"] = Field(default="read", description="Writing is never implied")
@@ -48,6 +73,10 @@ class Point(Part):
     range: Extent | None = Field(default=None, description="[low, high]; outside it is refused, never clamped")
     deadband: Number | None = Field(default=None, description="A change of no more than this is no change; in `unit`")
     max_age: Duration | None = Field(default=None, description="An older value refuses the message that needs it")
+    step: Number | None = Field(default=None, gt=0, description="The largest change that a write may make")
+    feedback: PointName | None = Field(default=None, description="The point that shows what `step` is counted from")
+    rate: Rate | None = Field(default=None, description="How often it may be written, evenly, such as 6/m")
+    interlock: Condition | None = Field(default=None, description="What another point must show for a write")
     description: Text | None = None
 
     @model_validator(mode="after")
@@ -225,14 +254,12 @@ class Relay(Part):
 class SiteFile(Part):
     """sites/NAME.yaml: one participant's plant. Each part has its own model, so that one fault hides no other."""
 
-    unbuilt: ClassVar[Mapping[str, str]] = {
-        "dry_run": "dry_run is not built yet",
-        "kill_switch": "kill_switch is not built yet",
-        "heartbeat": "heartbeat is not built yet",
-    }
     site: Name
     participant: Name
     description: Text = ""
+    dry_run: bool = Field(default=False, description="Tell of every write, and make none")
+    kill_switch: bool | Condition = Field(default=False, description="Write nothing: now, or while a point says so")
+    heartbeat: Heartbeat | None = None
     connections: dict[Name, dict[str, object]] = Field(min_length=1)
     points: dict[PointName, dict[str, object]] = Field(default_factory=dict)
     mailboxes: dict[Name, dict[str, object]] = Field(default_factory=dict)

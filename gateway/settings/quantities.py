@@ -137,6 +137,15 @@ def decimal(value: object) -> Decimal:
     return Decimal(value)
 
 
+def scalar(value: object) -> Decimal | bool | str:
+    """Read true, false, a number or a text."""
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | Decimal):
+        return Decimal(value)
+    raise ValueError(f"expected true, false, a number or a text, found {shown(value)}")
+
+
 def extent(value: object) -> tuple[Decimal, Decimal]:
     """Read ``[low, high]``."""
     if not isinstance(value, list) or len(value) != 2:
@@ -228,6 +237,11 @@ Times = Annotated[
     WithJsonSchema({"anyOf": [_A_TIME, {"type": "array", "items": _A_TIME, "minItems": 1}]}),
 ]
 TimeZone = Annotated[ZoneInfo, PlainValidator(time_zone), WithJsonSchema({"type": "string"})]
+Scalar = Annotated[
+    Decimal | bool | str,
+    PlainValidator(scalar),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "number"}, {"type": "string"}]}),
+]
 Number = Annotated[Decimal, PlainValidator(decimal), WithJsonSchema({"type": "number"})]
 Extent = Annotated[
     tuple[Decimal, Decimal],

@@ -11,6 +11,7 @@ from gateway.core.mapping import MessageSpec
 from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import CallbackRule, RelayRule
+from gateway.core.safety import Safety
 from gateway.errors import ConfigProblem
 from gateway.ports import ConnectionConfig
 from gateway.settings.secrets import SecretRef
@@ -118,6 +119,7 @@ class SiteConfig:
     relays: tuple[RelayRule, ...]
     callback_rules: tuple[CallbackRule, ...] = ()
     revision: str
+    safety: Safety = field(default_factory=Safety)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from gateway.core.mapping import (
 from gateway.core.point import Access, PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import CallbackRule, RelayRule
+from gateway.core.safety import Limits
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
 from gateway.settings.binding import MARKS, read_bound
@@ -34,6 +35,7 @@ from gateway.settings.document import Document, Path
 from gateway.settings.further import FurtherMessage, check_content
 from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
+from gateway.settings.safety import read_safety
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.template import bad_paths, bad_picks, check_template
 from gateway.settings.when import OTHER, When, states_of, trigger_of
@@ -55,7 +57,7 @@ class World:
 def read_site(document: Document, world: World) -> SiteParts:
     """Read every part of a site file that can be read."""
     parts = SiteParts(document=document)
-    parts.take(models.SiteFile, document.tree, ())
+    parts.head = parts.take(models.SiteFile, document.tree, ())
     environment = world.participants.get(str(document.tree.get("participant")))
     for name, tree in _members(document, "connections"):
         _connection(parts, name, tree, world.adapters)
@@ -98,6 +100,7 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
             if OTHER in relay.on
             for connection, write in _by_connection(relay, parts.points)
         ),
+        safety=read_safety(parts),
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
 
@@ -134,6 +137,14 @@ def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
     place = parts.take(spec.point_model, own, path, beside=models.Point)
     if point is None or place is None:
         return
+    limits = Limits(
+        step=point.step,
+        feedback=point.feedback,
+        spacing_us=0 if point.rate is None else round(1_000_000 / point.rate),
+        interlock=None if point.interlock is None else point.interlock.resolved(),
+    )
+    if limits != Limits():
+        parts.limits[name] = limits
     low, high = point.range or (None, None)
     parts.places[name] = place
     parts.points[name] = PointSpec(

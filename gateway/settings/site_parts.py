@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import MessageSpec
 from gateway.core.point import PointSpec
+from gateway.core.safety import Limits
 from gateway.errors import ConfigProblem
 from gateway.ports import AdapterSpec
 from gateway.settings import models
@@ -26,6 +27,8 @@ class SiteParts:
     protocols: dict[str, AdapterSpec] = field(default_factory=dict)
     links: dict[str, BaseModel] = field(default_factory=dict)
     points: dict[str, PointSpec] = field(default_factory=dict)
+    head: models.SiteFile | None = None
+    limits: dict[str, Limits] = field(default_factory=dict)  # what the writes of a point must keep to
     places: dict[str, BaseModel] = field(default_factory=dict)
     mailboxes: dict[str, MailboxSpec] = field(default_factory=dict)
     messages: dict[str, MessageSpec] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from gateway.core.point import Reading
 from gateway.errors import LinkLost
 from gateway.flow.acceptance import Services
 from gateway.flow.link import Link
+from gateway.flow.safeguard import Safeguard
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.uplink import Uplink
@@ -117,7 +118,8 @@ def _link(configuration: Configuration, plant: Plant, telemetry: Telemetry) -> L
     services = Services(journal=journal, sender=sender, signals=signals, clock=clock, telemetry=telemetry)
     profile = configuration.environments["test"].profile
     uplink = Uplink(site, profile, services)
-    return Link(site, "plc", plant, uplink=uplink, readings={}, services=services, entropy=Even())
+    guard = Safeguard(site, {}, services, up=lambda _: True)
+    return Link(site, "plc", plant, uplink=uplink, guard=guard, readings={}, services=services, entropy=Even())
 
 
 def _gone() -> Sequence[Reading]:
