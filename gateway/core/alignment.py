@@ -131,7 +131,8 @@ def creations(content: Mapping[str, object], *, longest: int | None = None) -> t
 
 def gsp_group_of(row: object) -> str | None:
     """The GSP group that an asset or unit says it lies in."""
-    return _member(row, "gspGroup") or _member(row.get("connection") if isinstance(row, Mapping) else None, "gspGroup")
+    connection = row.get("connection") if isinstance(row, dict | Mapping) else None
+    return _member(row, "gspGroup") or _member(connection, "gspGroup")
 
 
 def completed(content: bytes, names: Iterable[str]) -> bytes:
@@ -144,5 +145,5 @@ def completed(content: bytes, names: Iterable[str]) -> bytes:
 
 
 def _member(tree: object, name: str) -> str | None:
-    value = tree.get(name) if isinstance(tree, Mapping) else None
+    value = tree.get(name) if isinstance(tree, dict | Mapping) else None
     return value if isinstance(value, str) and value else None

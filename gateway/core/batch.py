@@ -35,6 +35,20 @@ class Batch:
     portions: tuple[Portion, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Every row of a message as this profile puts it on the wire, and its name."""
+
+    message_id: str
+    profile: Profile
+    rows: Sequence[bytes]
+    names: Sequence[str]
+
+    def serves(self, profile: Profile, waiting: Waiting) -> bool:
+        """Whether these are the rows of this message under this profile."""
+        return self.message_id == waiting.message_id and self.profile is profile
+
+
 def first_of(profile: Profile, kind: Kind, content: Mapping[str, object]) -> Batch:
     """The rows of a new message that fit into its first submission, from its first row on.
 
@@ -48,17 +62,21 @@ def first_of(profile: Profile, kind: Kind, content: Mapping[str, object]) -> Bat
     return Batch(rows=tuple(encoded[:fitting]), portions=(Portion(rows=range(fitting), names=tuple(names)),))
 
 
-def gather(profile: Profile, waiting: Sequence[Waiting], under_way: AbstractSet[str]) -> Batch | None:
+def gather(
+    profile: Profile, waiting: Sequence[Waiting], under_way: AbstractSet[str], head: Encoded | None = None
+) -> Batch | None:
     """The rows of the messages at the head of a lane that go together now, the first message always among them.
 
-    None when that has to stay back for the sake of a name that is ``under_way``.
+    None when that has to stay back for the sake of a name that is ``under_way``. ``head`` is the first message, where
+    it was encoded before.
 
     Raises:
         SubmissionRefused: the profile cannot express the first message.
         StrictJsonError: its content is not what was accepted.
     """
     first, *others = waiting
-    encoded, names = _read(profile, first)
+    head = encode(profile, first) if head is None else head
+    encoded, names = head.rows, head.names
     pending = [row for span in first.rows for row in span]
     fitting = _fitting(profile, first.kind, [encoded[row] for row in pending])
     rows = [encoded[row] for row in pending[:fitting]]
@@ -85,9 +103,10 @@ def _mergeable(
     if other.alone or other.kind != kind:
         return None
     try:
-        encoded, names = _read(profile, other)
+        further = encode(profile, other)
     except (SubmissionRefused, StrictJsonError):  # told of when it is at the head of the lane
         return None
+    encoded, names = further.rows, further.names
     pending = [row for span in other.rows for row in span]
     together = [*rows, *(encoded[row] for row in pending)]
     if not taken.isdisjoint(names[row] for row in pending) or _fitting(profile, kind, together) < len(together):
@@ -95,13 +114,22 @@ def _mergeable(
     return Batch(rows=tuple(encoded[row] for row in pending), portions=_portions(other.message_id, pending, names))
 
 
-def _read(profile: Profile, waiting: Waiting) -> tuple[Sequence[bytes], Sequence[str]]:
-    """Every row of a message, encoded, and its name."""
+def encode(profile: Profile, waiting: Waiting) -> Encoded:
+    """Encode every row of a message.
+
+    Raises:
+        SubmissionRefused: the profile cannot express it.
+        StrictJsonError: its content is not what was accepted.
+    """
     content = strict_json.loads(waiting.content, limit=len(waiting.content))  # our own: bounded when it was accepted
     if not isinstance(content, dict):
         raise SubmissionRefused(f"message {waiting.message_id} holds no object")
-    encoded = codec.encode_rows(profile, waiting.kind, content)
-    return encoded, _names(profile, waiting.kind, content)
+    return Encoded(
+        message_id=waiting.message_id,
+        profile=profile,
+        rows=codec.encode_rows(profile, waiting.kind, content),
+        names=_names(profile, waiting.kind, content),
+    )
 
 
 def _names(profile: Profile, kind: Kind, content: Mapping[str, object]) -> list[str]:

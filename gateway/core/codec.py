@@ -11,8 +11,9 @@ from typing import TypeGuard
 
 import orjson
 
+from gateway.core.fixed import FixedGroup, FixedList
 from gateway.core.message import ASSETS, Kind
-from gateway.core.profile import FieldSpec, FieldType, Profile
+from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 from gateway.errors import SubmissionRefused
 
 # The range of a double, as in strict_json: a number beyond it would be written out as that many digits.
@@ -26,6 +27,15 @@ def dumps(value: object) -> bytes:
         TypeError: the value holds something that JSON has no form for, such as a set or a Decimal that is not finite.
     """
     return orjson.dumps(value, default=_fragment)
+
+
+def canonical(content: Mapping[str, object]) -> bytes:
+    """Write a message's content as it is kept: what :func:`dumps` writes, with what never changes written once for all.
+
+    Raises:
+        TypeError: as :func:`dumps` does.
+    """
+    return orjson.dumps(dict(content), default=_kept, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 
 def encode_submission(profile: Profile, kind: Kind, submission_id: str, content: Mapping[str, object]) -> bytes:
@@ -50,9 +60,9 @@ def encode_rows(profile: Profile, kind: Kind, content: Mapping[str, object]) -> 
         return [_dump_content(_object(content.get("content")))]
     shape = profile.shape(kind)
     if kind != ASSETS:
-        return [_dump_content(_members(shape.members, content.get("unit"), "unit"))]
+        return [_dump_content(_members(shape, content.get("unit"), "unit"))]
     rows = enumerate(_list(content, "assets"))
-    return [_dump_content(_members(shape.members, row, f"assets[{index}]")) for index, row in rows]
+    return [_dump_content(_members(shape, row, f"assets[{index}]")) for index, row in rows]
 
 
 def enclose(profile: Profile, kind: Kind, submission_id: str, rows: Sequence[bytes]) -> bytes:
@@ -102,6 +112,14 @@ def _object(value: object) -> Mapping[str, object]:
     return value
 
 
+def _kept(value: object) -> orjson.Fragment:
+    if type(value) is FixedGroup or type(value) is FixedList:
+        if value.canonical is None:
+            value.canonical = orjson.Fragment(dumps(value))
+        return value.canonical
+    return _fragment(value)
+
+
 def _fragment(value: object) -> orjson.Fragment:
     if isinstance(value, Decimal) and value.is_finite():
         if not value:
@@ -112,44 +130,54 @@ def _fragment(value: object) -> orjson.Fragment:
     raise TypeError(f"JSON has no form for {value!r:.100}")
 
 
-def _dump_content(document: Mapping[str, object]) -> bytes:
+def _dump_content(document: object) -> bytes:
     try:
         return dumps(document)
     except TypeError as error:
         raise SubmissionRefused(f"the content cannot be written as JSON: {error}") from error
 
 
-def _members(specs: Mapping[str, FieldSpec], value: object, path: str) -> dict[str, object]:
-    if type(value) is not dict and not isinstance(value, Mapping):
+def _members(shape: Shape | FieldSpec, value: object, path: str) -> dict[str, object]:
+    if not isinstance(value, dict | Mapping):
         raise SubmissionRefused(f"{path}: {value!r:.100} is not a group of members")
     members: dict[str, object] = {}
     known = 0
-    for name, spec in specs.items():
-        if name not in value:
+    for name, wire_name, spec in shape.wire_members:
+        member = value.get(name, _MISSING)
+        if member is _MISSING:
             continue
         known += 1
-        member = value[name]
         if member is None:
             if not spec.nullable:
                 raise SubmissionRefused(f"{path}.{name}: the profile allows no null here")
         elif spec.word in _NESTED:
             member = _nested(spec, member, f"{path}.{name}")
-        members[spec.name or name] = member
+        members[wire_name] = member
     if known < len(value):
-        unknown = next(name for name in value if name not in specs)
+        unknown = next(name for name in value if name not in shape.members)
         raise SubmissionRefused(f"{path}.{unknown}: the profile knows no such member")
     return members
 
 
+_MISSING = object()
 _NESTED = frozenset({str(FieldType.GROUP), str(FieldType.METER_POINTS)})
 
 
 def _nested(spec: FieldSpec, value: object, path: str) -> object:
+    if type(value) is FixedGroup or type(value) is FixedList:
+        known = value.wire
+        if known is None or known[0] is not spec:
+            known = value.wire = (spec, orjson.Fragment(_dump_content(_renamed(spec, value, path))))
+        return known[1]
+    return _renamed(spec, value, path)
+
+
+def _renamed(spec: FieldSpec, value: object, path: str) -> object:
     if spec.type is FieldType.GROUP:
-        return _members(spec.members, value, path)
+        return _members(spec, value, path)
     if not _is_list(value):
         raise SubmissionRefused(f"{path}: {value!r:.100} is not a list")
-    return [_members(spec.members, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+    return [_members(spec, entry, f"{path}[{index}]") for index, entry in enumerate(value)]
 
 
 def _list(content: Mapping[str, object], name: str) -> Sequence[object]:

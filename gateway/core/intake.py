@@ -101,7 +101,7 @@ def draft(
     checked = Checked(problems=(*composed.problems, *faults))
     if not checked.problems:
         checked = check(spec.kind, composed.content, profile)
-    content = codec.dumps(dict(composed.content))
+    content = codec.canonical(composed.content)
     made = _draft(intake, spec.kind, content, _rows(composed.content), checked.problems)
     made = replace(made, warnings=checked.warnings, salvage=spec.salvage)
     if spec.not_after_us is not None:

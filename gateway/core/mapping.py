@@ -5,7 +5,8 @@
 
 Rules
 -----
-* A template is compiled once, when the configuration is loaded; filling it never looks at YAML again.
+* A template is compiled once, when the configuration is loaded; filling it never looks at YAML again. What has no place
+  goes into every content as the same object (core/fixed.py).
 * A value goes in exactly as it was read: a Decimal stays a Decimal, a string a string. Nothing is invented.
 * A reading that is missing or not GOOD is a Problem that names the row and the member; the member is then left out.
 """
@@ -18,6 +19,7 @@ from decimal import Decimal
 from typing import Literal
 
 from gateway.core.document import JsonPath, Missing
+from gateway.core.fixed import CONSTANTS, FixedGroup, FixedList, fixed
 from gateway.core.message import Kind, Problem
 from gateway.core.point import Quality, Reading, Snapshot
 from gateway.core.schedule import Schedule
@@ -235,6 +237,8 @@ def _rows(asset: object, whole: _Source, problems: list[Problem]) -> list[tuple[
 def _fill_row(node: object, source: _Source, row: int | None, problems: list[Problem]) -> object:
     faults: list[tuple[str, Missing]] = []
     filled = _fill(node, "", source, faults)
+    if not faults:
+        return filled
     ref = _name_of(filled)
     problems += [
         Problem(row=row, ref=ref, field=path or None, code=fault.code, message=fault.detail) for path, fault in faults
@@ -244,11 +248,13 @@ def _fill_row(node: object, source: _Source, row: int | None, problems: list[Pro
 
 def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Missing]]) -> object:
     """Fill one node; what cannot be filled is noted in ``faults`` and comes back as :data:`_ABSENT`."""
+    if type(node) in _AS_IT_IS:
+        return node
     match node:
         case dict():
             members = {}
             for key, value in node.items():  # most members are constants, and a template may have thousands
-                if type(value) in _CONSTANTS:
+                if type(value) in _AS_IT_IS:
                     members[key] = value
                 elif (filled := _fill(value, f"{path}.{key}" if path else key, source, faults)) is not _ABSENT:
                     members[key] = filled
@@ -290,7 +296,7 @@ def _picked(pick: Pick, element: object) -> object:
         return Missing("not_a_number", f"{pick.path.text} is beyond all numbers")
 
 
-_CONSTANTS = frozenset({str, Decimal, int, bool, type(None)})
+_AS_IT_IS = CONSTANTS | {FixedGroup, FixedList}
 _ABSENT = object()  # marks a member that nothing usable fills
 
 # Words of the YAML beside the wire profile's own members, which are all in camelCase.
@@ -330,9 +336,9 @@ def _compile(node: object) -> object:
             rest = {key: _compile(value) for key, value in node.items() if key != FOR_EACH}
             return Each(path=JsonPath(str(node[FOR_EACH])), asset=rest)
         case dict():
-            return {key: _compile(value) for key, value in node.items()}
+            return fixed({key: _compile(value) for key, value in node.items()})
         case list():
-            return [_compile(item) for item in node]
+            return fixed([_compile(item) for item in node])
         case _:
             return node
 

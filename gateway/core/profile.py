@@ -74,6 +74,11 @@ class FieldSpec(Part):
         return str(self.type)
 
     @cached_property
+    def wire_members(self) -> tuple[tuple[str, str, FieldSpec], ...]:
+        """Our name, the SMP's and the member, of each member of a group."""
+        return _wire_members(self.members)
+
+    @cached_property
     def range(self) -> tuple[Decimal | None, Decimal | None]:
         """The lowest and the highest number; a magnitude is not negative unless a minimum says otherwise."""
         low = 0 if self.type is FieldType.MAGNITUDE and self.minimum is None else self.minimum
@@ -93,6 +98,11 @@ class Shape(Part):
     ref: str
     require_any: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = ()
     members: dict[str, FieldSpec]
+
+    @cached_property
+    def wire_members(self) -> tuple[tuple[str, str, FieldSpec], ...]:
+        """Our name, the SMP's and the member, of each member."""
+        return _wire_members(self.members)
 
     @model_validator(mode="after")
     def _has_ref(self) -> Shape:
@@ -308,6 +318,10 @@ class Profile(Part):
     def shape(self, kind: Kind) -> Shape:
         """What one row of this kind looks like."""
         return self.asset if kind == ASSETS else self.unit
+
+
+def _wire_members(members: Mapping[str, FieldSpec]) -> tuple[tuple[str, str, FieldSpec], ...]:
+    return tuple((name, spec.name or name, spec) for name, spec in members.items())
 
 
 def _fields(members: Mapping[str, FieldSpec], prefix: str = "") -> list[tuple[str, FieldSpec]]:

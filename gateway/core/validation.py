@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from gateway.core import reference_data
+from gateway.core.fixed import FixedGroup, FixedList
 from gateway.core.message import ASSETS, Kind, Problem
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 
@@ -238,10 +239,24 @@ _CHECKS: Mapping[FieldType, _Check] = {
 # Each says True only where the check of its type finds nothing; what it leaves open is looked at closely. A batch of
 # 1000 assets has some 20,000 members, of which nearly all are fine.
 def _group_fine(members: object, spec: FieldSpec | Shape, profile: Profile) -> bool:
-    if type(members) is not dict:
-        return False
+    if type(members) is FixedGroup:
+        return _fixed_fine(members, spec, profile, _members_fine)
+    return type(members) is dict and _members_fine(members, spec, profile)
+
+
+def _fixed_fine(node: FixedT, spec: SpecT, profile: Profile, judge: Callable[[FixedT, SpecT, Profile], bool]) -> bool:
+    """Judge a part that never changes once for each member and profile that it is held against."""
+    known = node.fine
+    if known is not None and known[0] is spec and known[1] is profile:
+        return True
+    fine = judge(node, spec, profile)
+    node.fine = (spec, profile) if fine else None
+    return fine
+
+
+def _members_fine(members: Mapping[str, object], spec: FieldSpec | Shape, profile: Profile) -> bool:
     known = 0
-    for name, field_spec in spec.members.items():
+    for name, _, field_spec in spec.wire_members:
         value = members.get(name, _MISSING)
         if value is _MISSING:
             if field_spec.required:
@@ -286,12 +301,18 @@ def _gsp_group_fine(value: object, _spec: FieldSpec, _profile: Profile) -> bool:
 
 
 def _meter_points_fine(value: object, spec: FieldSpec, profile: Profile) -> bool:
-    if type(value) is not list or not spec.at_least <= len(value) <= (spec.at_most or len(value)):
+    if type(value) is FixedList:
+        return _fixed_fine(value, spec, profile, _points_fine)
+    return type(value) is list and _points_fine(value, spec, profile)
+
+
+def _points_fine(value: Sequence[object], spec: FieldSpec, profile: Profile) -> bool:
+    if not spec.at_least <= len(value) <= (spec.at_most or len(value)):
         return False
     for point in value:
-        if not _group_fine(point, spec, profile) or (
-            point.get("type") == "MPAN" and not (type(point.get("id")) is str and reference_data.is_mpan(point["id"]))
-        ):
+        if not isinstance(point, dict) or not _group_fine(point, spec, profile):
+            return False
+        if point.get("type") == "MPAN" and not (type(point.get("id")) is str and reference_data.is_mpan(point["id"])):
             return False
     return True
 
@@ -300,6 +321,8 @@ def _looked_at_closely(_value: object, _spec: FieldSpec, _profile: Profile) -> b
     return False
 
 
+FixedT = TypeVar("FixedT", FixedGroup, FixedList)
+SpecT = TypeVar("SpecT", bound="FieldSpec | Shape")
 _MISSING = object()
 _FINE: Mapping[str, Callable[[object, FieldSpec, Profile], bool]] = {
     str(FieldType.TEXT): _text_fine,
@@ -318,6 +341,8 @@ _FINE: Mapping[str, Callable[[object, FieldSpec, Profile], bool]] = {
 
 # ---------------------------------------------------------------- rules that bind several members
 def _dates_in_order(notes: _Notes, row: Mapping[str, object], _profile: Profile) -> None:
+    if row.get("endDate") is None:
+        return
     start, end = _date(row.get("startDate")), _date(row.get("endDate"))
     if start is not None and end is not None and end < start:
         notes.problem("endDate", "dates", f"{end} is before the start date {start}")
@@ -341,12 +366,10 @@ def _gsp_group_fits(notes: _Notes, row: Mapping[str, object], profile: Profile) 
         return
     note = notes.problem if profile.gsp_mismatch == "error" else notes.warning
     for place, point in enumerate(points):
-        mpan = point.get("id") if isinstance(point, Mapping) and point.get("type") == "MPAN" else None
-        if not isinstance(mpan, str) or not reference_data.is_mpan(mpan):
-            continue
-        expected = reference_data.gsp_group_of_mpan(mpan)
-        if expected is not None and expected != group:
-            sentence = f"MPAN {mpan} belongs to distributor {mpan[:2]} in group {expected}, not {group}"
+        mpan = point.get("id") if isinstance(point, dict | Mapping) and point.get("type") == "MPAN" else None
+        expected = reference_data.gsp_group_of_mpan(mpan) if isinstance(mpan, str) else None
+        if expected not in {None, group} and reference_data.is_mpan(str(mpan)):
+            sentence = f"MPAN {mpan} belongs to distributor {str(mpan)[:2]} in group {expected}, not {group}"
             note(f"meterPoints[{place}].id", "gsp_mismatch", sentence)
 
 
@@ -357,7 +380,7 @@ _RULES = (_dates_in_order, _bm_unit_fits, _gsp_group_fits)
 def _at(row: Mapping[str, object], path: str) -> object:
     value: object = row
     for name in path.split("."):
-        value = value.get(name) if type(value) is dict or isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict | Mapping) else None
     return value
 
 
@@ -375,7 +398,7 @@ def _date(value: object) -> dt.date | None:
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    return type(value) is list or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
+    return isinstance(value, list) or (isinstance(value, Sequence) and not isinstance(value, str | bytes))
 
 
 def _show(value: object) -> str:

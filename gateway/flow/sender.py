@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 from gateway.core import answer, batch, codec
 from gateway.core.answer import Meaning
-from gateway.core.batch import Batch
+from gateway.core.batch import Batch, Encoded
 from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
+from gateway.core.profile import Profile
 from gateway.core.reconciliation import doubt_pause, poll_pause
-from gateway.core.record import Appended, Changed, Outgoing, Settlement
+from gateway.core.record import Appended, Changed, Outgoing, Settlement, Waiting
 from gateway.core.transaction import Event, State
 from gateway.errors import JournalFull, SigningFailed, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
@@ -65,6 +66,8 @@ class Sender:
         self._telemetry = telemetry
         self._given: dict[Lane, deque[tuple[Submission, Permit | None]]] = {}
         self._running: dict[Lane, asyncio.Task[None]] = {}
+
+        self._encodings: dict[Lane, Encoded] = {}  # of heads that have more parts to come
         self._staying: set[Lane] = set()  # lanes whose head waits for a verdict, whatever the pipeline
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
         self._failures = Failures()
@@ -248,11 +251,20 @@ class Sender:
         if not waiting or waiting[0].message_id != message.id:
             return None
         self._staying.add(lane)  # before the journal is asked, so that no verdict is missed meanwhile
-        rows = batch.gather(account.profile, waiting, await self._journal.names_under_way(lane))
+        under_way = await self._journal.names_under_way(lane)
+        rows = batch.gather(account.profile, waiting, under_way, self._encoded(lane, account.profile, waiting[0]))
         if rows is None:
             return None
         self._staying.discard(lane)
         return self._outgoing(account, message.kind, rows)
+
+    def _encoded(self, lane: Lane, profile: Profile, head: Waiting) -> Encoded:
+        """The rows of a lane's head; those of a message of several parts are kept from one part to the next."""
+        kept = self._encodings.pop(lane, None)
+        encoded = kept if kept is not None and kept.serves(profile, head) else batch.encode(profile, head)
+        if sum(map(len, head.rows)) > profile.limits.assets_per_submission:
+            self._encodings[lane] = encoded
+        return encoded
 
     async def _carry(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""

@@ -7,7 +7,6 @@ machine does at the time is not the product's.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 
 from gateway.core import batch, codec, intake, jws
 from gateway.core.intake import Intake
-from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot
+from gateway.core.mapping import MailboxTrigger, MessageSpec, compile_template
 from gateway.core.message import ASSETS, Lane
 from gateway.core.point import Quality, Reading
 from gateway.core.profile import Profile
@@ -81,7 +80,7 @@ def measure(key_path: Path) -> Payload:
 
 
 def _spec() -> MessageSpec:
-    template: Mapping[str, object] = {"assets": [_asset(number) for number in range(_ROWS)]}
+    template = compile_template({"assets": [_asset(number) for number in range(_ROWS)]})
     return MessageSpec(name="battery", kind=ASSETS, trigger=MailboxTrigger(mailbox="plc", kind=1), template=template)
 
 
@@ -95,8 +94,8 @@ def _asset(number: int) -> dict[str, object]:
         "connection": {"level": "Distribution", "gspGroup": "_H", "gsp": "EXAMPLE_GSP_1", "voltageKv": Decimal(33)},
         "location": {"postcode": "SO14 0AA", "latitude": Decimal("50.90"), "longitude": Decimal("-1.40")},
         "capacity": {
-            "maxExportMw": Slot(point="limit"),
-            "maxImportMw": Slot(point="limit"),
+            "maxExportMw": {"point": "limit"},
+            "maxImportMw": {"point": "limit"},
             "energyMwh": Decimal("25.0"),
         },
         "ramp": {"upMwPerMin": Decimal(750), "downMwPerMin": Decimal(750)},

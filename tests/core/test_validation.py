@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core import codec, validation
 from gateway.core.mailbox import TEXT_CHARACTERS
+from gateway.core.mapping import compile_template
 from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.profile import Profile
 from gateway.errors import SubmissionRefused
@@ -245,3 +246,15 @@ def test_the_short_look_finds_what_the_close_one_finds(profile: Profile) -> None
     for row in [ASSET_ROW, ASSET_ROW | {"odd": 1}, *_spoilt()]:
         shortly, closely = ({"assets": [form]} for form in (row, MappingProxyType(row)))
         assert validation.check(ASSETS, shortly, profile) == validation.check(ASSETS, closely, profile), row
+
+
+def test_what_never_changes_is_judged_and_written_like_anything_else(profile: Profile) -> None:
+    """Parts of a template keep what is known of them: the first time, the second, and under another profile."""
+    other = profile.model_copy(update={"enums": {**profile.enums, "technology": ("Wind",)}})
+    for row in [ASSET_ROW, *_spoilt()]:
+        template, plain = compile_template({"assets": [row]}), {"assets": [row]}
+        for wire in (profile, profile, other, profile):
+            assert validation.check(ASSETS, template, wire) == validation.check(ASSETS, plain, wire), row
+            if not validation.check(ASSETS, plain, wire).problems:
+                assert codec.encode_rows(wire, ASSETS, template) == codec.encode_rows(wire, ASSETS, plain), row
+                assert codec.canonical(template) == codec.dumps(plain)

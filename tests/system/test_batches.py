@@ -6,11 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.messages import app as messages_app
+from gateway.core import batch
+from gateway.core.batch import Encoded
 from gateway.core.mailbox import state_code
 from gateway.core.message import Message
+from gateway.core.profile import Profile
+from gateway.core.record import Waiting
 from gateway.core.transaction import State
 from gateway.simulator.faults import CUT
 from tests.system.front import Answer
@@ -87,6 +92,26 @@ async def test_2500_rows_become_three_submissions_in_order(tmp_path: Path) -> No
     assert here.effects() == fleet_names("HAMS 0", 2500)
     assert [each.ref for each in message.created] == fleet_names("HAMS 0", 2500)
     assert len(here.story(message.id).submissions) == 3
+
+
+async def test_a_message_is_read_once_for_all_its_further_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part is made of the content at hand; the four after it share one reading of the journal's."""
+    read: list[str] = []
+
+    def encode(profile: Profile, waiting: Waiting) -> Encoded:
+        read.append(waiting.message_id)
+        return original(profile, waiting)
+
+    original = batch.encode
+    monkeypatch.setattr(batch, "encode", encode)
+    async with world(tmp_path, sites=fleet(10), profile=limit(2)) as here, here.gateway() as running:
+        await here.ask(BAY, "HAMS 0")
+        message = await ended(running)
+    assert message.state is State.COMPLETED
+    assert [len(each) for each in names(here)] == [2] * 5
+    assert read == [message.id]
 
 
 async def test_a_lost_reply_for_the_second_of_three_parts(tmp_path: Path) -> None:
