@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Literal
 
 from gateway.core import base64url, strict_json
-from gateway.core.message import Problem
+from gateway.core.message import Kind, Problem
 from gateway.core.profile import Profile
 from gateway.core.strict_json import Json
 from gateway.core.transaction import Event
@@ -41,6 +41,7 @@ class Meaning(StrEnum):
     """What an answer to a submission means."""
 
     TRANSACTION = "transaction"
+    VERDICT = "verdict"  # of a kind that the SMP decides in its answer
     UNCLEAR = "unclear"
     DECLINED = "declined"
     LOGIN = "login"
@@ -63,10 +64,11 @@ _EVENTS: Mapping[Meaning, Event] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer to a submission, understood; ``note`` is a sentence for the audit."""
+    """An answer to a submission, understood; ``note`` is a sentence for the audit, ``verdict`` comes with VERDICT."""
 
     meaning: Meaning
     transaction_id: str | None = None
+    verdict: Verdict | None = None
     problems: tuple[Problem, ...] = ()
     note: str = ""
 
@@ -117,26 +119,26 @@ class StatusFinding:
     note: str = ""
 
 
-def interpret(profile: Profile, *, handed_over: bool, status: int | None, body: bytes) -> Answer:
-    """Understand the answer to a submission; never raises, whatever the bytes are."""
+def interpret(profile: Profile, kind: Kind, *, handed_over: bool, status: int | None, body: bytes) -> Answer:
+    """Understand the answer to a submission of this kind; never raises, whatever the bytes are."""
     if not handed_over:
         return Answer(meaning=Meaning.UNSENT, note="no byte of the request reached the SMP")
     if status is None:
         return Answer(meaning=Meaning.UNCLEAR)  # why is the reply's to say
     meaning = Meaning(profile.answers.submission.meaning(status) or Meaning.UNCLEAR)
     try:
-        if meaning is Meaning.TRANSACTION:
-            name, length = profile.members.result.transaction_id, profile.limits.transaction_id_length
-            return Answer(meaning=meaning, transaction_id=required_text(_read(profile, body), name, length=length))
-        if meaning is Meaning.DECLINED:
-            return Answer(meaning=meaning, problems=_reasons(profile, body), note=f"the SMP answered {status}")
+        if profile.answers_with_verdict(kind, status):
+            return _decided(profile, _read(profile, body), status)
+        return _answered(profile, meaning, status, body)
     except (StrictJsonError, UnreadableError) as error:
         return Answer(meaning=Meaning.UNCLEAR, note=f"the SMP answered {status}, but not readably: {error}")
-    return Answer(meaning=meaning, note=f"the SMP answered {status}")
 
 
-def event_of(meaning: Meaning, *, doubted: bool) -> Event:
+def event_of(answered: Answer, *, doubted: bool) -> Event:
     """The event of the state table; ``doubted`` says that an earlier attempt may have had an effect."""
+    if answered.verdict is not None:
+        return answered.verdict.event
+    meaning = answered.meaning
     if meaning in _WITHOUT_EFFECT:
         return Event.UNCLEAR if doubted else Event.NOT_PROCESSED
     return _EVENTS[meaning]
@@ -212,6 +214,27 @@ _EXPIRIES: Mapping[str, Callable[[Json, int], int]] = {
     "epoch": lambda value, _now_us: _whole_seconds(value),
     "instant": lambda value, _now_us: _instant(value),
 }
+
+
+def _answered(profile: Profile, meaning: Meaning, status: int, body: bytes) -> Answer:
+    if meaning is Meaning.TRANSACTION:
+        name, length = profile.members.result.transaction_id, profile.limits.transaction_id_length
+        return Answer(meaning=meaning, transaction_id=required_text(_read(profile, body), name, length=length))
+    problems = _reasons(profile, body) if meaning is Meaning.DECLINED else ()
+    return Answer(meaning=meaning, problems=problems, note=f"the SMP answered {status}")
+
+
+def _decided(profile: Profile, members: dict[str, Json], status: int) -> Answer:
+    """The verdict in an answer; the transaction id may be missing, for nothing is asked of it any more."""
+    name, length = profile.members.result.transaction_id, profile.limits.transaction_id_length
+    verdict = read_verdict(profile, members)
+    return Answer(
+        meaning=Meaning.VERDICT,
+        transaction_id=optional_text(members, name, length=length),
+        verdict=verdict,
+        problems=verdict.problems,
+        note=f"the SMP decided in its answer {status}",
+    )
 
 
 def _finding(profile: Profile, members: dict[str, Json]) -> StatusFinding:

@@ -154,7 +154,7 @@ def _portions(message_id: str, pending: Sequence[int], names: Sequence[str]) -> 
 
 def _fitting(profile: Profile, kind: Kind, rows: Sequence[bytes]) -> int:
     """How many of these rows one submission takes, from the first; one at least, if there is one."""
-    left = profile.request_content_bytes - len(codec.enclose(profile, kind, _ANY_ID, [])) + 1
+    left = profile.request_content_bytes(kind) - len(codec.enclose(profile, kind, _ANY_ID, [])) + 1
     for count, row in enumerate(rows[: profile.limits.assets_per_submission]):
         left -= len(row) + 1  # and a comma
         if left < 0:

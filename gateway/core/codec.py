@@ -77,8 +77,8 @@ def enclose(profile: Profile, kind: Kind, submission_id: str, rows: Sequence[byt
         name = profile.kinds[kind].payload
     action = profile.action(kind)
     body = dumps({names.message_id: submission_id, names.action: action, name: orjson.Fragment(payload or b"{}")})
-    if len(body) > profile.request_content_bytes:
-        raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {profile.request_content_bytes}")
+    if len(body) > (limit := profile.request_content_bytes(kind)):
+        raise SubmissionRefused(f"the body has {len(body)} bytes, the SMP takes {limit}")
     return body
 
 

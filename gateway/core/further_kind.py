@@ -4,7 +4,8 @@ Rules
 -----
 * The schema is JSON Schema 2020-12 and speaks the wire's own names: what it accepts is sent as it is.
 * It is judged with Decimals, so that ``multipleOf: 0.1`` means what it says; nothing is fetched, `$ref` stays inside.
-* The verdict comes later, by callback or status call, as for assets and units.
+* The verdict comes later, by callback or status call, as for assets and units; or the answer itself is the verdict,
+  in the form that the answer to a status call has.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _PROBLEMS = 100  # of one message; whoever has more is told so by the first ones
 class FurtherKind(Part):
     """One further kind: where it goes, under which member its content stands, and what its content looks like.
 
-    ``deduplicated`` says whether the SMP answers a repeated submission id of it without a second effect.
+    ``deduplicated`` says whether the SMP answers a repeated submission id of it without a second effect. ``verdict``
+    says who gives the verdict, and ``verdict_statuses`` with which HTTP statuses where it is the answer.
+    ``request_bytes`` is the largest body, within the limit of the whole profile.
     """
 
     path: UrlPath
@@ -42,6 +45,9 @@ class FurtherKind(Part):
     payload: MemberName
     content: dict[str, Any] = Field(alias="schema")
     deduplicated: bool
+    verdict: Literal["callback", "answer"] = "callback"
+    verdict_statuses: tuple[int, ...] = Field(default=(200, 201), min_length=1)
+    request_bytes: int | None = Field(default=None, gt=0)
 
     @field_validator("content")
     @classmethod

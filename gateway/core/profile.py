@@ -287,15 +287,25 @@ class Profile(Part):
                     raise ValueError(f"{path}: {field.words!r} is not one of the enums")
         return self
 
-    @property
-    def request_content_bytes(self) -> int:
-        """How many bytes a submission may have before it is signed."""
-        return self.signature.content_bytes(self.limits.request_bytes)
+    def request_content_bytes(self, kind: Kind) -> int:
+        """How many bytes a submission of this kind may have before it is signed."""
+        further = self.kinds.get(kind)
+        own = None if further is None else further.request_bytes
+        limit = self.limits.request_bytes
+        return self.signature.content_bytes(limit if own is None else min(own, limit))
+
+    def answers_with_verdict(self, kind: Kind, status: int) -> bool:
+        """Whether an answer of this status to a submission of this kind is the verdict itself."""
+        further = self.kinds.get(kind)
+        return further is not None and further.verdict == "answer" and status in further.verdict_statuses
 
     @model_validator(mode="after")
     def _kinds_are_further(self) -> Profile:
         if known := {ASSETS, UNIT} & self.kinds.keys():
             raise ValueError(f"kinds: {', '.join(sorted(known))} is described by its own members")
+        for name, kind in self.kinds.items():
+            if not self.request_content_bytes(name):
+                raise ValueError(f"kinds.{name}.request_bytes: {kind.request_bytes} leaves no room beside a signature")
         return self
 
     def action(self, kind: Kind) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.core.message import Attempt, Hops, Kind, Lane, Message, Problem, Submission
+from gateway.core.message import Attempt, Created, Hops, Kind, Lane, Message, Problem, Submission
 from gateway.core.transaction import Event, State
 
 
@@ -73,6 +73,7 @@ class Waiting:
 class Settlement:
     """What became of one attempt: the event it means, and the evidence.
 
+    ``created`` and ``problems`` are what a verdict in the answer brings, the latter also what the SMP declined for.
     ``answer`` is the reply's body, ``answer_signature`` its signature in detached form where answers are signed,
     ``status`` its HTTP status or None, ``note`` a sentence for the audit. ``due_at`` is when the reconciler should look
     at it next.
@@ -81,6 +82,7 @@ class Settlement:
     event: Event
     signature: str | None = None
     transaction_id: str | None = None
+    created: tuple[Created, ...] = ()
     problems: tuple[Problem, ...] = ()
     status: int | None = None
     answer: bytes = b""

@@ -287,7 +287,9 @@ class Sender:
             signature, signed_at = call.token, self._clock.now()
             came = await account.transport.submit(call, ticket.value)
             reply = account.believe(call, came)
-        result = answer.interpret(profile, handed_over=reply.handed_over, status=reply.status, body=reply.body)
+        result = answer.interpret(
+            profile, submission.kind, handed_over=reply.handed_over, status=reply.status, body=reply.body
+        )
         if permit is not None:
             if ticket is not None and call is not None:
                 self._failures.forget(submission.message_id)
@@ -319,7 +321,7 @@ class Sender:
                 account.hold(result.note)
             case Meaning.HOLD_ENDPOINT:
                 account.hold_endpoint(submission.kind, result.note)
-            case Meaning.TRANSACTION | Meaning.DECLINED:
+            case Meaning.TRANSACTION | Meaning.VERDICT | Meaning.DECLINED:
                 account.accepted(submission.kind)
             case Meaning.UNCLEAR | Meaning.UNSENT | Meaning.NOT_PROCESSED:
                 pass
@@ -334,7 +336,7 @@ class Sender:
         signature: str,
         signed_at: int,
     ) -> Settlement:
-        event = answer.event_of(result.meaning, doubted=submission.doubt_since is not None)
+        event = answer.event_of(result, doubted=submission.doubt_since is not None)
         pause = None
         if event is Event.TRANSACTION:
             pause = poll_pause(account.profile, 0)
@@ -348,6 +350,7 @@ class Sender:
             event=event,
             signature=signature or None,
             transaction_id=result.transaction_id,
+            created=() if result.verdict is None else result.verdict.created,
             problems=result.problems,
             status=reply.status,
             answer=reply.body,
@@ -368,7 +371,7 @@ class Sender:
                 message=submission.message_id,
                 transaction=result.transaction_id,
             )
-        if result.meaning not in {Meaning.TRANSACTION, Meaning.DECLINED}:
+        if result.meaning not in {Meaning.TRANSACTION, Meaning.VERDICT, Meaning.DECLINED}:
             self._telemetry.emit(
                 "submission_failed",
                 environment=lane.environment,

@@ -218,13 +218,15 @@ class Api:
         if outcome is Outcome.ACCEPTED:
             await self._process(transaction.id)
         await asyncio.sleep(self._faults().pause_s())
-        answer = {
+        answer: dict[str, Any] = {
             self._wire.result["transaction_id"]: transaction.id,
             "receivedAt": instant(transaction.received_at),
         }
+        if item.decided_with is not None:
+            answer = report.report(self._ledger.transaction(transaction.id) or transaction, self._wire)
         if (mishap := self._faults().after()) is not None:
             await self._suffer(request, mishap, transaction=transaction, answer=encode(answer))
-        return self._respond(answer, self._wire.taken)
+        return self._respond(answer, item.decided_with or self._wire.taken)
 
     async def _suffer(
         self, request: web.Request, mishap: Mishap, *, transaction: Transaction | None = None, answer: bytes = b""

@@ -231,6 +231,10 @@ class SimulatedSmp:
         return {base.rstrip("/") + path for base in (*own, *self._also_known_as)}
 
     async def _schedule(self, transaction_id: str) -> None:
+        transaction = self.ledger.transaction(transaction_id)
+        if transaction is not None and self.wire.item(transaction.kind).decided_with is not None:
+            self._process(transaction_id)  # the answer waits for it
+            return
         early = self.faults.happens(Fault.CALLBACK_EARLY)
         if early:
             self.ledger.note(Fault.CALLBACK_EARLY, at=now_us(), transaction_id=transaction_id, status=None)
@@ -281,9 +285,11 @@ class SimulatedSmp:
         decided = replace(
             transaction, status=decision.status, created=decision.created, errors=decision.errors, completed_at=at
         )
-        callback = self._writer.truth(decided)
+        callback = self._writer.truth(decided) if item.decided_with is None else None
         self.ledger.decide(transaction, decision, at=at, callback=callback)
         self._tell(f"{transaction.kind} {transaction.participant} {transaction.id} {decision.status}")
+        if callback is None:
+            return asyncio.Event()
         return self._courier.send(callback, early=early)
 
     def _groups(self, participant: str, names: Iterable[str]) -> dict[str, object]:

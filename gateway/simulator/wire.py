@@ -24,7 +24,8 @@ Tree = Mapping[str, Any]
 class Item:
     """What one asset or unit looks like: ``members`` is the profile's tree, ``ref`` the wire's member that names it.
 
-    ``require_any`` holds dotted names of the wire.
+    ``require_any`` holds dotted names of the wire. ``decided_with`` is the HTTP status of an answer that is the verdict
+    itself; None where a callback tells it later.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Item:
     members: Tree
     payload: str
     schema: Tree | None = None  # of a further kind, whose rows have no names
+    decided_with: int | None = None
 
     def spell(self, dotted: str) -> str:
         """The wire's name of a member, from the profile's own; groups have dots between."""
@@ -175,6 +177,7 @@ def _further(name: str, tree: Tree) -> Item:
         members={},
         payload=tree["payload"],
         schema=tree["schema"],
+        decided_with=tree.get("verdict_statuses", [200])[0] if tree.get("verdict") == "answer" else None,
     )
 
 

@@ -149,6 +149,23 @@ def test_a_complete_proforma_says_what_the_configuration_says(complete: Folder) 
     assert unit["made_by"] == ["hams-bess/hams-1"]
 
 
+def test_further_kinds_of_the_profile_are_told(complete: Folder) -> None:
+    """Pins a further kind's address, limit and messages beside assets and units."""
+    kind = "kinds: {tender: {path: /tenders, method: PUT, action: bid, payload: bid, deduplicated: false"
+    kind += ", request_bytes: 900, schema: {type: object}}}"
+    complete.edit("profiles/smp-v1.yaml", "limits:", f"{kind}\n\nlimits:")
+    message = "messages:\n  bid: {kind: tender, when: {mailbox: plc, kind: 9}, content: {mw: 1}}\n"
+    complete.edit("sites/hams-bess.yaml", "messages:\n", message)
+    made = document(complete)
+    assert made["smp"]["calls"][-1] == {"call": "tender", "method": "PUT", "url": f"{SMP_URL}/tenders", "signed": True}
+    assert made["messages"][-1] == {
+        "kind": "tender",
+        "action": "bid",
+        "limits": {"bytes": 900},
+        "made_by": ["hams-bess/bid"],
+    }
+
+
 def test_fingerprints_are_those_that_others_compute(complete: Folder) -> None:
     """Pins the certificate's SHA-256 over its DER, and its names, against the standard library's reading."""
     file = complete.path / "pki" / "host.pem"

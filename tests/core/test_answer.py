@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.core import answer, base64url, codec
 from gateway.core.answer import Answer, FindingKind, LoginFailure, Meaning, Token
-from gateway.core.message import Created, Problem
+from gateway.core.further_kind import FurtherKind
+from gateway.core.message import ASSETS, Created, Problem
 from gateway.core.profile import Profile
 from gateway.core.transaction import Event
 
@@ -49,7 +50,7 @@ TABLE = [
 @pytest.mark.parametrize(("status", "body", "meaning"), TABLE)
 def test_submission_table(profile: Profile, status: int | None, body: bytes, meaning: Meaning) -> None:
     """Every row of the table of answers, and what cannot be read is unclear."""
-    found = answer.interpret(profile, handed_over=True, status=status, body=body)
+    found = answer.interpret(profile, ASSETS, handed_over=True, status=status, body=body)
     assert found.meaning is meaning
     assert (found.transaction_id is not None) == (meaning is Meaning.TRANSACTION)
     assert bool(found.problems) == (meaning is Meaning.DECLINED)
@@ -57,19 +58,19 @@ def test_submission_table(profile: Profile, status: int | None, body: bytes, mea
 
 def test_nothing_handed_over(profile: Profile) -> None:
     """Without a byte on the wire nothing can have happened, whatever else is said."""
-    assert answer.interpret(profile, handed_over=False, status=None, body=b"").meaning is Meaning.UNSENT
+    assert answer.interpret(profile, ASSETS, handed_over=False, status=None, body=b"").meaning is Meaning.UNSENT
 
 
 def test_declined_keeps_the_reasons(profile: Profile) -> None:
     """The SMP's errors come back with row, ref, field, code and message."""
     problem = Problem(row=17, ref="PCS 1", field="meterPoints[0].id", code="INVALID_MPAN", message="check digit")
-    assert answer.interpret(profile, handed_over=True, status=422, body=ERRORS).problems == (problem,)
+    assert answer.interpret(profile, ASSETS, handed_over=True, status=422, body=ERRORS).problems == (problem,)
 
 
 @given(st.booleans(), st.none() | st.integers(100, 599), st.binary(max_size=50))
 def test_any_answer_is_understood(profile: Profile, handed_over: bool, status: int | None, body: bytes) -> None:  # noqa: FBT001 - hypothesis passes it by name
     """No status and no bytes raise; only a readable 202 ever names a transaction."""
-    found = answer.interpret(profile, handed_over=handed_over, status=status, body=body)
+    found = answer.interpret(profile, ASSETS, handed_over=handed_over, status=status, body=body)
     assert isinstance(found, Answer)
     answer.read_status(profile, status, body)
     answer.read_token(profile, status, body, NOW)
@@ -88,16 +89,34 @@ EVENTS = [
 ]
 
 
+def test_an_answer_that_is_the_verdict_is_read_as_one(profile: Profile) -> None:
+    """For the kind that says so and its statuses only; a word that is not final is no verdict, and leaves a doubt."""
+    made = {"path": "/x", "action": "declare", "payload": "x", "deduplicated": False, "schema": {}, "verdict": "answer"}
+    wire = profile.model_copy(update={"kinds": {"tender": FurtherKind.model_validate(made)}})
+
+    def read(kind: str, code: int, **members: object) -> tuple[Meaning, Event]:
+        found = answer.interpret(wire, kind, handed_over=True, status=code, body=codec.dumps(members))
+        return found.meaning, answer.event_of(found, doubted=True)
+
+    error = {"index": 0, "code": "X", "message": "no"}
+    assert read("tender", 200, status="Success") == (Meaning.VERDICT, Event.SUCCESS)
+    assert read("tender", 201, status="Failed", errors=[error]) == (Meaning.VERDICT, Event.FAILURE)
+    assert read("tender", 200, status="Pending") == (Meaning.UNCLEAR, Event.UNCLEAR)
+    assert read("tender", 204, status="Success") == (Meaning.UNCLEAR, Event.UNCLEAR)
+    assert read("tender", 202, transactionId="TX-1") == (Meaning.TRANSACTION, Event.TRANSACTION)
+    assert read(ASSETS, 200, status="Success") == (Meaning.UNCLEAR, Event.UNCLEAR)
+
+
 @pytest.mark.parametrize(("meaning", "first", "doubted"), EVENTS)
 def test_events(meaning: Meaning, first: Event, doubted: Event) -> None:
     """A doubt is not forgotten because a later attempt had no effect."""
-    assert answer.event_of(meaning, doubted=False) is first
-    assert answer.event_of(meaning, doubted=True) is doubted
+    assert answer.event_of(Answer(meaning=meaning), doubted=False) is first
+    assert answer.event_of(Answer(meaning=meaning), doubted=True) is doubted
 
 
 def test_every_meaning_has_events() -> None:
     """The table above leaves no meaning out."""
-    assert {row[0] for row in EVENTS} == set(Meaning)
+    assert {row[0] for row in EVENTS} | {Meaning.VERDICT} == set(Meaning)  # its event is the verdict's own
 
 
 def jwt_with(**claims: object) -> str:
@@ -191,6 +210,6 @@ def test_an_endless_list_of_errors_is_cut(profile: Profile) -> None:
     names = profile.members
     error = {names.error.code: "X", names.error.message: "no"}
     body = codec.dumps({names.result.errors: [error] * 4_100})
-    problems = answer.interpret(profile, handed_over=True, status=400, body=body).problems
+    problems = answer.interpret(profile, ASSETS, handed_over=True, status=400, body=body).problems
     assert len(problems) == 4_001
     assert problems[-1].message == "and 100 more, in the answer as it came"

@@ -152,7 +152,9 @@ def proforma_of(configuration: Configuration, participant: Participant, material
         smp=_smp(smp, material),
         callbacks=_callbacks(configuration, participant, smp.profile, material),
         signing=_signing(participant, smp.profile, material.key),
-        messages=tuple(_kind(kind, configuration, participant, smp.profile) for kind in (ASSETS, UNIT)),
+        messages=tuple(
+            _kind(kind, configuration, participant, smp.profile) for kind in (ASSETS, UNIT, *smp.profile.kinds)
+        ),
         largest_request_bytes=smp.profile.limits.request_bytes,
         missing=material.missing,
     )
@@ -169,6 +171,7 @@ def _smp(smp: SmpEnvironment, material: Material) -> SmpSide:
         ("assets", methods.assets, paths.assets, True),
         ("units", methods.units, paths.units, True),
         ("status", methods.status, paths.status, True),
+        *((name, kind.method, kind.path, True) for name, kind in smp.profile.kinds.items()),
     )
     return SmpSide(
         base_url=smp.base_url,
@@ -241,8 +244,8 @@ def _kind(kind: Kind, configuration: Configuration, participant: Participant, pr
     }
     return MessageKind(
         kind=kind,
-        action=profile.shape(kind).action,
-        limits=per_submission[kind],
+        action=profile.action(kind),
+        limits=per_submission.get(kind, {"bytes": profile.request_content_bytes(kind)}),
         made_by=tuple(
             f"{site.site}/{message.name}"
             for site in configuration.sites.values()

@@ -132,6 +132,7 @@ def _cause(settlement: Settlement) -> Cause:
         detail=settlement.note,
         transaction_id=settlement.transaction_id,
         problems=settlement.problems,
+        created=settlement.created,
         due_at=settlement.due_at,
         hops=settlement.hops,
     )
