@@ -22,9 +22,9 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import imports, machine, material, payload, subject
+from tests.bench import imports, machine, material, mqtt, payload, subject
 from tests.bench.figures import Compared, Figures
-from tests.bench.report import WAYS, Run, as_json, show, show_import
+from tests.bench.report import WAYS, Run, as_json, show, show_import, show_mqtt
 
 _GONE_S = 10.0
 
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         try:
             run = _measure(Path(name), options, arguments)
             imported = imports.measure(Path(name), options.assets) if options.assets else None
+            rates = None
+            if options.requests and mqtt.available():
+                rates = mqtt.measure(Path(name), options.readings, options.requests)
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
             console.print(subject.last_words(Path(name)), markup=False, highlight=False, soft_wrap=True)
@@ -48,8 +51,13 @@ def main(arguments: Sequence[str]) -> int:
     show(run, console)
     if imported is not None:
         show_import(imported, console)
+    show_mqtt(rates, console)
     if options.json is not None:
-        told = {**as_json(run), "import": None if imported is None else dataclasses.asdict(imported)}
+        told = {
+            **as_json(run),
+            "import": None if imported is None else dataclasses.asdict(imported),
+            "mqtt": None if rates is None else dataclasses.asdict(rates),
+        }
         options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -62,6 +70,8 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--poll", type=_count, default=50, help="poll period of both in ms (default %(default)s)")
     parser.add_argument("--seed", type=int, default=2, help="of the pauses (default %(default)s)")
     parser.add_argument("--assets", type=int, default=100_000, help="to import; 0 for none (default %(default)s)")
+    parser.add_argument("--readings", type=_count, default=50_000, help="over MQTT (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=5_000, help="over MQTT; 0 for none (default %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where both keep their journals for the run")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the results there as well")
     return parser

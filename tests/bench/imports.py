@@ -5,16 +5,12 @@ The gateway, the simulated SMP and the command line are the processes that peopl
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.simulator.ledger import Ledger
+from tests.bench.commands import process, run
 from tests.bench.subject import ROOT, NotStarted, Subject
 from tests.ports import free_ports
 from tests.system import fleet
@@ -55,19 +51,19 @@ def measure(folder: Path, assets: int) -> Imported:
     for participant in ("exstor", _PARTICIPANT):
         (state / "secrets" / f"{participant}.password").write_text("bench\n", encoding="utf-8")
     configuration = str(ROOT / "config" / "gateway.yaml")
-    _run(["keys", "generate", configuration, "--state", str(state), "--practice"], environ)
+    run(["keys", "generate", configuration, "--state", str(state), "--practice"], environ)
     platform = ["simulate", "smp", "--state", str(state), "--listen", f"127.0.0.1:{smp}"]
     platform += ["--callback-url", environ["PUBLIC_URL"], "--callback-ca", str(state / "pki" / "host-ca.pem")]
     with (
-        _process(platform, environ, folder / "smp.log", until="listening on"),
-        _process(
+        process(platform, environ, folder / "smp.log", until="listening on"),
+        process(
             ["run", configuration, "--state", str(state)], environ, folder / "import.log", until='"login_succeeded"'
         ) as gateway,
     ):
         subject = Subject(process=gateway, folder=folder, callback_port=callbacks)
         before, began = subject.usage(), time.monotonic()
         options = ["--participant", _PARTICIPANT, "--gateway", configuration, "--state", str(state)]
-        _run(["import", str(file), *options], environ)
+        run(["import", str(file), *options], environ)
         taken_s = time.monotonic() - began
         accepted_s = _accepted(state / "smp-ledger.db", assets, began)
         after = subject.usage()
@@ -89,38 +85,3 @@ def _accepted(ledger: Path, assets: int, began: float) -> float:
             return time.monotonic() - began
         time.sleep(0.2)
     raise NotStarted("the SMP did not accept everything")
-
-
-def _run(arguments: Sequence[str], environ: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "gateway", *arguments]
-    done = subprocess.run(command, env={**os.environ, **environ}, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotStarted(f"{arguments[0]} ended with {done.returncode}: {done.stderr[-500:]}")
-
-
-@contextmanager
-def _process(
-    arguments: Sequence[str], environ: dict[str, str], log: Path, *, until: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command until left, from when its log says this."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", *arguments],
-            env={**os.environ, **environ},
-            cwd=ROOT,
-            stdout=stream,
-            stderr=stream,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while until not in log.read_text(encoding="utf-8"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise NotStarted(f"{arguments[0]} did not come up: {log.read_text(encoding='utf-8')[-500:]}")
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()

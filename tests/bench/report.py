@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tests.bench.figures import Compared
 from tests.bench.imports import TARGET_MB, TARGET_S, Imported
+from tests.bench.mqtt import READINGS_AIM, REQUESTS_AIM, SITES, Rates
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
 
@@ -75,6 +76,27 @@ def show_import(imported: Imported, console: Console) -> None:
         f"{imported.cpu_s:.1f} s of CPU",
         soft_wrap=True,
     )
+
+
+def show_mqtt(rates: Rates | None, console: Console) -> None:
+    """Print what was taken in over MQTT each second, beside the bare library."""
+    if rates is None:
+        console.print("MQTT: not measured (mosquitto is not installed, or not asked for)")
+        return
+    for what, count, gateway, bare, aim in (
+        ("readings taken in", rates.readings, rates.gateway_readings, rates.bare_readings, READINGS_AIM),
+        (
+            f"requests of {SITES} sites on disk",
+            rates.requests,
+            rates.gateway_requests,
+            rates.bare_requests,
+            REQUESTS_AIM,
+        ),
+    ):
+        console.print(
+            f"MQTT, {count} {what}: {gateway:,.0f} a second (aim: {aim:,.0f}); the bare library {bare:,.0f}",
+            soft_wrap=True,
+        )
 
 
 def as_json(run: Run) -> dict[str, object]:

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import imports
+from tests.adapters.mqtt.mosquitto import program
+from tests.bench import imports, mqtt
 from tests.conftest import REPOSITORY
 
 
@@ -24,6 +25,8 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
         "1",
         "--assets",
         "1500",
+        "--requests",
+        "0",
         "--json",
         str(report),
     ]
@@ -48,3 +51,12 @@ async def test_a_small_import_is_measured(tmp_path: Path) -> None:
     assert found.assets == 1500
     assert 0 < found.idle_mb <= found.peak_mb
     assert found.accepted_s > 0 < found.checked_and_taken_s
+
+
+async def test_mqtt_is_measured_beside_the_bare_library(tmp_path: Path) -> None:
+    """A few readings and requests through a real broker and the real process: all of them taken, every figure there."""
+    program()
+    found = await asyncio.to_thread(mqtt.measure, tmp_path, 500, 40)
+    assert (found.readings, found.requests) == (500, 40)
+    for rate in (found.gateway_readings, found.bare_readings, found.gateway_requests, found.bare_requests):
+        assert 0 < rate < float("inf")
