@@ -1,7 +1,8 @@
 """From a site's readings to a message's content: templates whose places are filled with values.
 
-``{point: NAME}`` takes a reading, ``{path: JMESPATH}`` a value of the JSON that the site sent; an asset with
-``for_each: JMESPATH`` is repeated for every element of a list there, and its paths begin at that element.
+``{point: NAME}`` takes a reading, ``{expr: ARITHMETIC}`` calculates with readings, ``{path: JMESPATH}`` takes a value
+of the JSON that the site sent; an asset with ``for_each: JMESPATH`` is repeated for every element of a list there, and
+its paths begin at that element.
 
 Rules
 -----
@@ -19,6 +20,7 @@ from decimal import Decimal
 from typing import Literal
 
 from gateway.core.document import JsonPath, Missing
+from gateway.core.expression import Expression
 from gateway.core.fixed import CONSTANTS, FixedGroup, FixedList, fixed
 from gateway.core.message import Kind, Problem
 from gateway.core.point import Quality, Reading, Snapshot
@@ -110,6 +112,13 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Formula:
+    """A place of a template that arithmetic over points fills; a point that cannot be used is told as one alone."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Each:
     """An asset of a template that is repeated for every element of a list of the site's JSON."""
 
@@ -165,15 +174,15 @@ def compile_template(tree: Mapping[str, object]) -> dict[str, object]:
     """Turn the places of a plain tree into :class:`Slot`, :class:`Pick` and :class:`Each`; the top is never one itself.
 
     Raises:
-        ValueError: a path is not JMESPath.
+        ValueError: a path is not JMESPath, or an expression not arithmetic.
     """
     return {key: _compile(value) for key, value in tree.items()}
 
 
 def points_of(spec: MessageSpec) -> tuple[str, ...]:
     """The points that the message reads, each once, in the order of the YAML."""
-    slots = [*_slots(spec.template), *_slots([each.name for each in spec.aligned if isinstance(each, AlignedName)])]
-    return tuple(dict.fromkeys(slot.point for slot in slots))
+    names = [each.name for each in spec.aligned if isinstance(each, AlignedName)]
+    return tuple(dict.fromkeys((*_points(spec.template), *_points(names))))
 
 
 def name_of(entry: AlignedName, snapshot: Snapshot, document: object) -> object:
@@ -262,14 +271,40 @@ def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Miss
         case list():
             items = [_fill(item, f"{path}[{index}]", source, faults) for index, item in enumerate(node)]
             return [item for item in items if item is not _ABSENT]
-        case Slot() | Pick():
-            value = _taken(node, source.snapshot) if isinstance(node, Slot) else _picked(node, source.element)
+        case Slot() | Pick() | Formula():
+            value = _found(node, source)
             if isinstance(value, Missing):
                 faults.append((path, value))
                 return _ABSENT
             return value
         case _:
             return node
+
+
+def _found(node: Slot | Pick | Formula, source: _Source) -> object:
+    match node:
+        case Slot():
+            return _taken(node, source.snapshot)
+        case Pick():
+            return _picked(node, source.element)
+        case _:
+            return _calculated(node.expression, source.snapshot)
+
+
+def _calculated(expression: Expression, snapshot: Snapshot) -> object:
+    """The value of an expression, or why there is none."""
+    numbers: dict[str, Decimal] = {}
+    for point in expression.points:
+        value = _taken(Slot(point=point), snapshot)
+        if isinstance(value, Missing):
+            return value
+        if not isinstance(value, Decimal):
+            return Missing("not_a_number", f"point {point} is not a number")
+        numbers[point] = value
+    try:
+        return expression.value(numbers)
+    except ArithmeticError:
+        return Missing("not_a_number", f"{expression.text} has no value")
 
 
 def _taken(slot: Slot, snapshot: Snapshot) -> object:
@@ -325,8 +360,8 @@ def _name_of(filled: object) -> str | None:
 
 def _compile(node: object) -> object:
     match node:
-        case dict() if node.keys() == {"point"} and isinstance(node["point"], str):
-            return Slot(point=node["point"])
+        case dict() if len(node) == 1 and isinstance(node.get("point", node.get("expr")), str):
+            return Slot(point=node["point"]) if "point" in node else Formula(expression=Expression(node["expr"]))
         case dict() if "path" in node and node.keys() <= PICK_MEMBERS:
             scale = node.get("scale", 1)
             return Pick(
@@ -343,14 +378,16 @@ def _compile(node: object) -> object:
             return node
 
 
-def _slots(node: object) -> Iterator[Slot]:
+def _points(node: object) -> Iterator[str]:
     if isinstance(node, Slot):
-        yield node
+        yield node.point
+    elif isinstance(node, Formula):
+        yield from node.expression.points
     elif isinstance(node, Each):
-        yield from _slots(node.asset)
+        yield from _points(node.asset)
     elif isinstance(node, Mapping):
         for value in node.values():
-            yield from _slots(value)
+            yield from _points(value)
     elif isinstance(node, list):
         for item in node:
-            yield from _slots(item)
+            yield from _points(item)

@@ -33,7 +33,8 @@ class PointSpec:
 
     ``value = raw * scale + offset``, in ``unit``; ``minimum`` and ``maximum`` are engineering values, inclusive.
     A change of no more than ``deadband`` is none. ``max_age`` (µs) is how old a reading may be when a message is made
-    of it; a session tells such a point again, changed or not, before half of that has passed.
+    of it; a session tells such a point again, changed or not, before half of that has passed. ``bits`` are the lowest
+    and the highest bit of the raw number that count, ``enum`` the words that its values mean; both are for reading.
     """
 
     name: str
@@ -46,6 +47,8 @@ class PointSpec:
     maximum: Decimal | None = None
     deadband: Decimal | None = None
     max_age: int | None = None
+    bits: tuple[int, int] | None = None
+    enum: Mapping[Decimal, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,8 @@ def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
         return Reading(
             point=spec.name, value=None, quality=Quality.BAD, at=at, fault="not_finite", detail=f"{raw} is not a number"
         )
+    if spec.bits is not None or spec.enum is not None:
+        return _coded(spec, raw, at)
     try:
         value = engineering(spec, raw)
     except ArithmeticError:  # more digits than a decimal of ours has
@@ -108,6 +113,24 @@ def number_reading(spec: PointSpec, raw: Decimal, at: int) -> Reading:
             detail=f"{value}{unit} is outside {low}..{high}{unit}",
         )
     return Reading(point=spec.name, value=value, at=at)
+
+
+def _coded(spec: PointSpec, raw: Decimal, at: int) -> Reading:
+    """Read a raw number whose bits, or whose values, each have a meaning of their own."""
+    if raw != raw.to_integral_value() or (spec.bits is not None and not -(1 << 63) <= raw < 1 << 64):
+        said = f"{raw} has no bits" if spec.bits is not None else f"{raw} is no whole number"
+        return Reading(point=spec.name, value=None, quality=Quality.BAD, at=at, fault="not_whole", detail=said)
+    if spec.bits is not None:
+        low, high = spec.bits
+        raw = Decimal(int(raw) >> low & ((1 << high - low + 1) - 1))
+    if spec.enum is None:
+        return number_reading(replace(spec, bits=None), raw, at)
+    word = spec.enum.get(raw)
+    if word is None:
+        known = ", ".join(f"{number} {each}" for number, each in sorted(spec.enum.items()))
+        said = f"{raw} means nothing; known are {known}"
+        return Reading(point=spec.name, value=None, quality=Quality.BAD, at=at, fault="unknown_value", detail=said)
+    return Reading(point=spec.name, value=word, at=at)
 
 
 def is_news(spec: PointSpec, told: Reading | None, now: Reading) -> bool:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Protocol, runtime_checkable
 
+from gateway.core.expression import Expression
 from gateway.core.intake import UNBOUND
 from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
 from gateway.core.mapping import ChangeTrigger, EdgeTrigger, MailboxTrigger, MessageTrigger, Trigger, VerdictTrigger
@@ -114,9 +115,10 @@ def _named(parts: SiteParts, path: Path, trigger: Trigger) -> None:
         parts.blame(path, "this name is reserved for requests that no message answers", key=True)
     for section in ("assets", "unit", "aligned"):
         for at, value in leaves(_at(parts, (*path, section)), (*path, section)):
-            if at[-1] == "point" and isinstance(value, str):
-                _known(parts, at, value, parts.names("points"), "point")
-                _in_payload(parts, at, value, trigger)
+            points = (value,) if at[-1] == "point" else Expression(str(value)).points if at[-1] == "expr" else ()
+            for point in points:
+                _known(parts, at, point, parts.names("points"), "point")
+                _in_payload(parts, at, str(point), trigger)
 
 
 def _in_payload(parts: SiteParts, path: Path, name: str, trigger: Trigger) -> None:

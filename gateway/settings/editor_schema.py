@@ -32,6 +32,13 @@ _PLACE: Schema = {
     "required": ["point"],
     "additionalProperties": False,
 }
+_FORMULA: Schema = {
+    "type": "object",
+    "description": "arithmetic over points: + - * / min max abs round",
+    "properties": {"expr": {"type": "string"}},
+    "required": ["expr"],
+    "additionalProperties": False,
+}
 _PICK: Schema = {
     "type": "object",
     "description": "a value of the site's own JSON, by JMESPath",
@@ -167,7 +174,7 @@ def _field(field: FieldSpec, profile: Profile) -> Schema:
         value = {"enum": list(profile.enums[field.words])}
     if field.type in _LISTS:
         value = {"type": "array", "items": value}
-    choices = [value, _PLACE, _PICK, *([{"type": "null"}] if field.nullable else [])]
+    choices = [value, _PLACE, _FORMULA, _PICK, *([{"type": "null"}] if field.nullable else [])]
     return {"anyOf": choices}
 
 

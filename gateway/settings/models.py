@@ -13,13 +13,26 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from gateway.core import safety
+from gateway.core import safety, units
 from gateway.core.mailbox import PAYLOAD_MAX
 from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.transaction import State
 from gateway.settings import quantities
 from gateway.settings.part import Part
-from gateway.settings.quantities import Duration, Extent, Line, Name, Number, PointName, Rate, Scalar, Text, shown
+from gateway.settings.quantities import (
+    Bits,
+    Duration,
+    Extent,
+    Line,
+    Name,
+    Number,
+    PointName,
+    Rate,
+    Scalar,
+    Text,
+    Words,
+    shown,
+)
 from gateway.settings.when import ANY_FAILURE, OTHER, When
 
 
@@ -60,16 +73,19 @@ class Point(Part):
     """What every point has, whatever its protocol."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        "expr": "expr is not built yet; available: scale and offset",
-        "enum": "enum is not built yet",
-        "bits": "bits is not built yet",
-        "sign": "sign is not built yet; use a negative scale",
+        "expr": "expr belongs to the message that needs it: {expr: 'a + b'} in the place of {point: a}",
     }
     connection: Name
     access: Literal["read", "write"] = Field(default="read", description="Writing is never implied")
     scale: Number = Field(default=Decimal(1), description="value = raw * scale + offset")
     offset: Number = Decimal(0)
-    unit: Text | None = None
+    unit: Text | None = Field(default=None, description="The unit of the value, as the message needs it")
+    raw_unit: Text | None = Field(default=None, description="The unit in which the site counts; becomes `unit`")
+    sign: Literal["export", "import"] = Field(
+        default="export", description="What the site counts as positive; with `import` the value is turned round"
+    )
+    bits: Bits | None = Field(default=None, description="[lowest, highest] bit that counts, 0 is the least significant")
+    enum: Words | None = Field(default=None, description="What each number means: {0: stopped, 1: running}")
     range: Extent | None = Field(default=None, description="[low, high]; outside it is refused, never clamped")
     deadband: Number | None = Field(default=None, description="A change of no more than this is no change; in `unit`")
     max_age: Duration | None = Field(default=None, description="An older value refuses the message that needs it")
@@ -84,6 +100,29 @@ class Point(Part):
         if not self.scale:
             raise ValueError("scale must not be 0")
         return self
+
+    @model_validator(mode="after")
+    def _units_fit(self) -> Self:
+        if self.raw_unit is not None and self.unit is None:
+            raise ValueError("raw_unit needs unit: the one that it becomes")
+        if self.raw_unit is not None and self.unit is not None:
+            units.factor(self.raw_unit, self.unit)
+        return self
+
+    @model_validator(mode="after")
+    def _words_are_no_numbers(self) -> Self:
+        if (self.bits or self.enum) and self.access == "write":
+            raise ValueError("bits and enum are for reading")
+        if self.enum and (self.range or self.deadband is not None or self.scale != 1 or self.offset or self.raw_unit):
+            raise ValueError("with enum the value is a word; leave out scale, offset, raw_unit, range and deadband")
+        return self
+
+    @property
+    def line(self) -> tuple[Decimal, Decimal]:
+        """Scale and offset in all: with the sign and the unit's factor."""
+        factor = units.factor(self.raw_unit, self.unit) if self.raw_unit and self.unit else Decimal(1)
+        factor = -factor if self.sign == "import" else factor
+        return self.scale * factor, self.offset * factor
 
     @model_validator(mode="after")
     def _deadband_is_a_distance(self) -> Self:

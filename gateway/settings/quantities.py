@@ -137,6 +137,29 @@ def decimal(value: object) -> Decimal:
     return Decimal(value)
 
 
+def bits(value: object) -> tuple[int, int]:
+    """Read ``[lowest, highest]`` bit, or one bit."""
+    found = [value] if isinstance(value, int) else value
+    if not isinstance(found, list) or not 1 <= len(found) <= 2 or any(type(bit) is not int for bit in found):
+        raise ValueError(f"expected one bit or [lowest, highest], such as [4, 7], found {shown(value)}")
+    low, high = found[0], found[-1]
+    if not 0 <= low <= high < 64:
+        raise ValueError(f"[{low}, {high}] is no lowest and highest of the bits 0..63")
+    return low, high
+
+
+def words(value: object) -> dict[Decimal, str]:
+    """Read what each number means."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"expected words such as {{0: stopped, 1: running}}, found {shown(value)}")
+    found = {}
+    for number, word in value.items():
+        if not re.fullmatch(r"-?[0-9]{1,20}", str(number)):
+            raise ValueError(f"{shown(number)} is no whole number; write {{0: stopped, 1: running}}")
+        found[Decimal(str(number))] = text(word)
+    return found
+
+
 def scalar(value: object) -> Decimal | bool | str:
     """Read true, false, a number or a text."""
     if isinstance(value, bool | str):
@@ -241,6 +264,16 @@ Scalar = Annotated[
     Decimal | bool | str,
     PlainValidator(scalar),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "number"}, {"type": "string"}]}),
+]
+Bits = Annotated[
+    tuple[int, int],
+    PlainValidator(bits),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "maxItems": 2}]}),
+]
+Words = Annotated[
+    dict[Decimal, str],
+    PlainValidator(words),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
 Number = Annotated[Decimal, PlainValidator(decimal), WithJsonSchema({"type": "number"})]
 Extent = Annotated[

@@ -151,13 +151,15 @@ def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
         name=name,
         connection=point.connection,
         access=Access(point.access),
-        scale=point.scale,
-        offset=point.offset,
+        scale=point.line[0],
+        offset=point.line[1],
         unit=point.unit,
         minimum=low,
         maximum=high,
         deadband=point.deadband,
         max_age=point.max_age,
+        bits=point.bits,
+        enum=point.enum,
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from gateway.core.alignment import ALIGNED_ASSETS
 from gateway.core.document import JsonPath
+from gateway.core.expression import Expression
 from gateway.core.intake import check
 from gateway.core.mapping import FOR_EACH, PICK_MEMBERS, MessageSpec, compose
 from gateway.core.message import ASSETS, UNIT
@@ -50,7 +51,9 @@ def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Pa
     """Yield the places that pick from the site's JSON and cannot be compiled; ``sent`` says whether there is any."""
     for section in ("assets", "unit", "aligned"):
         for path, word, node in _picks(message.get(section), (section,)):
-            if not sent:
+            if word == "expr":
+                yield from _bad_expression(node, path)
+            elif not sent:
                 yield (
                     (*path, word),
                     f"{word} picks from a message that the site sends: when: {{message: ...}}",
@@ -64,7 +67,9 @@ def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Pa
 def bad_picks(content: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Path, str]]:
     """As :func:`bad_paths`, of a content in which nothing is repeated."""
     for path, word, node in _picks(content, ("content",)):
-        if not sent:
+        if word == "expr":
+            yield from _bad_expression(node, path)
+        elif not sent:
             yield (*path, word), f"{word} picks from a message that the site sends: when: {{message: ...}}"
         elif word == FOR_EACH:
             yield (*path, word), "only a whole asset can be repeated"
@@ -77,11 +82,21 @@ def _picks(tree: object, path: Path) -> Iterator[tuple[Path, str, Mapping[str, o
         for index, item in enumerate(tree):
             yield from _picks(item, (*path, index))
     elif isinstance(tree, Mapping):
-        for word in ("path", FOR_EACH):
+        for word in ("path", "expr", FOR_EACH):
             if word in tree:
                 yield path, word, tree
         for name, value in tree.items():
             yield from _picks(value, (*path, name))
+
+
+def _bad_expression(node: Mapping[str, object], path: Path) -> Iterator[tuple[Path, str]]:
+    if len(node) != 1 or not isinstance(node["expr"], str):
+        yield path, "to calculate with points, write {expr: 'a + b'} and nothing beside it"
+        return
+    try:
+        Expression(node["expr"])
+    except ValueError as error:
+        yield (*path, "expr"), str(error)
 
 
 def _bad_pick(node: Mapping[str, object], word: str, path: Path) -> Iterator[tuple[Path, str]]:
@@ -133,7 +148,7 @@ def _unknown(tree: object, members: Mapping[str, FieldSpec], path: Path) -> Iter
         return
     if "point" in tree and (len(tree) != 1 or not isinstance(tree["point"], str)):
         yield path, "to take a value from the site, write {point: NAME} and nothing beside it"
-    if "point" in tree or "path" in tree:  # the latter is judged by bad_paths
+    if "point" in tree or "path" in tree or "expr" in tree:  # the latter is judged by bad_paths
         return
     for name, value in ((name, value) for name, value in tree.items() if name != FOR_EACH):
         field = members.get(name)

@@ -195,3 +195,19 @@ def test_rows_that_are_no_list_are_a_problem() -> None:
     """And not a message with fewer assets than the site meant."""
     (problem,) = compose(_sent(CHARGERS), {}, {"chargers": {"name": "C1"}}).problems
     assert (problem.code, problem.message) == ("no_rows", "chargers is not a list")
+
+
+def test_an_expression_fills_its_place_or_says_why_not() -> None:
+    """Pins the value, the point that is missing, the text that is no number, and the division by 0."""
+    spec = message({"assets": [{"assetName": "A", "capacity": {"maxExportMw": {"expr": "pcs_1 / pcs_2"}}}]})
+    assert points_of(spec) == ("pcs_1", "pcs_2")
+    composed = compose(spec, readings(pcs_1=Decimal("12.5"), pcs_2=Decimal(2)))
+    assert composed.content == {"assets": [{"assetName": "A", "capacity": {"maxExportMw": Decimal("6.25")}}]}
+    for snapshot, code, words in (
+        (readings(pcs_1=Decimal(1)), "not_available", "point pcs_2: was not read"),
+        (readings(pcs_1=Decimal(1), pcs_2="two"), "not_a_number", "point pcs_2 is not a number"),
+        (readings(pcs_1=Decimal(1), pcs_2=Decimal(0)), "not_a_number", "pcs_1 / pcs_2 has no value"),
+    ):
+        (problem,) = compose(spec, snapshot).problems
+        assert (problem.row, problem.ref, problem.field) == (0, "A", "capacity.maxExportMw")
+        assert (problem.code, problem.message) == (code, words)

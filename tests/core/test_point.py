@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.point import PointSpec, Quality, Reading, engineering, fresh, is_news, number_reading, raw_of
+from gateway.core.point import PointSpec, Quality, Reading, Value, engineering, fresh, is_news, number_reading, raw_of
 
 
 def point(scale: str = "1", offset: str = "0", low: str | None = None, high: str | None = None) -> PointSpec:
@@ -101,3 +101,25 @@ def test_a_number_beyond_our_digits_is_a_bad_reading() -> None:
     spec = PointSpec(name="p", connection="plc", scale=Decimal("0.001"))
     reading = number_reading(spec, Decimal("1E+300"), 1)
     assert (reading.value, reading.quality, reading.fault) == (None, Quality.BAD, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("bits", "enum", "raw", "value", "fault"),
+    [
+        ((4, 7), None, "0xA5", Decimal(10), None),
+        ((0, 0), None, "0xA5", Decimal(1), None),
+        ((8, 15), None, "-1", Decimal(255), None),  # a signed register's bits are those on the wire
+        (None, {Decimal(1): "running"}, "1", "running", None),
+        (None, {Decimal(1): "running"}, "2", None, "unknown_value"),
+        ((4, 7), {Decimal(10): "local"}, "0xA5", "local", None),
+        ((4, 7), None, "1.5", None, "not_whole"),
+    ],
+)
+def test_bits_and_words(
+    bits: tuple[int, int] | None, enum: dict[Decimal, str] | None, raw: str, value: Value | None, fault: str | None
+) -> None:
+    """Pins which part of a raw number counts and what it means, and that what means nothing is not good."""
+    spec = PointSpec(name="p", connection="plc", bits=bits, enum=enum)
+    found = number_reading(spec, Decimal(int(raw, 16)) if raw.startswith("0x") else Decimal(raw), 1)
+    assert (found.value, found.fault) == (value, fault)
+    assert (found.quality is Quality.GOOD) == (fault is None)
