@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gateway.building import Parts, adapters, background, failure
+from gateway.building import Parts, adapters, background, failure, seals_of
 from gateway.core.control import STATUS
 from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
@@ -27,6 +27,7 @@ from gateway.flow.acceptance import Services
 from gateway.flow.account import Account
 from gateway.flow.desk import Desk
 from gateway.flow.imports import Imports, Tenant
+from gateway.flow.notary import Notary, Seal
 from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
 from gateway.flow.receiver import Receiver
@@ -90,7 +91,16 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
         operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
         registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
         imports = Imports(journal, _tenants(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
-        yield Desk({**operator.handlers(), **registrar.handlers(), **imports.handlers()}, actor_of(os.geteuid()))
+        notary = Notary(journal, lambda: seals_of(configuration), clock=SystemClock(), telemetry=telemetry)
+        handlers = {**operator.handlers(), **registrar.handlers(), **imports.handlers(), **notary.handlers()}
+        yield Desk(handlers, actor_of(os.geteuid()))
+
+
+def _seals(accounts: Mapping[str, Account]) -> dict[str, Seal]:
+    return {
+        name: Seal(environment=each.identity.environment, signer=each.signer, keys=each.public_keys)
+        for name, each in accounts.items()
+    }
 
 
 def _tenants(configuration: Configuration) -> dict[str, Tenant]:
@@ -133,6 +143,9 @@ async def gateway(
         health_port = await stack.enter_async_context(parts.health(journal, state))
         state.upkeep = upkeep = parts.upkeep()
         state.accounts = accounts = await parts.accounts(stack, upkeep)
+        notary = await stack.enter_async_context(
+            Notary(journal, lambda: _seals(accounts), clock=parts.clock, telemetry=telemetry).attending()
+        )
         signals = Signals()
         sender = Sender(
             journal,
@@ -196,13 +209,13 @@ async def gateway(
         start(reloads.obey(), "reloads")
         start(reloads.watch(changes), "configuration files")
         operator = Operator(journal, accounts, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
-        registrar = Registrar(journal, accounts, signals=signals, telemetry=telemetry)
         imports = Imports(journal, tenants, sender=sender, clock=parts.clock, telemetry=telemetry)
         handlers: OperationHandlers = {
             STATUS: partial(state.status, parts.clock),
             **operator.handlers(),
-            **registrar.handlers(),
+            **Registrar(journal, accounts, signals=signals, telemetry=telemetry).handlers(),
             **imports.handlers(),
+            **notary.handlers(),
             **Requests(sites.running).handlers(),
         }
         await stack.enter_async_context(parts.control(handlers, broken))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
@@ -16,10 +17,11 @@ from gateway.edge.health import Readiness, health_server
 from gateway.edge.keys import PemSigner
 from gateway.edge.smp import smp_client
 from gateway.edge.tls import client_context
-from gateway.errors import JournalBroken
+from gateway.errors import JournalBroken, SecretError
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
 from gateway.flow.gate import Gate
+from gateway.flow.notary import Seal
 from gateway.flow.receiver import Receiver
 from gateway.flow.site import SiteRuntime
 from gateway.ports import (
@@ -247,3 +249,14 @@ def reporter(broken: asyncio.Future[None]) -> Callable[[JournalBroken], None]:
 async def failure(broken: asyncio.Future[None]) -> None:
     """Wait for the journal to break somewhere outside of our tasks; then end them all."""
     await broken
+
+
+def seals_of(configuration: Configuration, environ: Mapping[str, str] = os.environ) -> dict[str, Seal]:
+    """The keys that sign the chains of evidence, as far as they can be read here; without a gateway."""
+    found: dict[str, Seal] = {}
+    for name, each in configuration.participants.items():
+        with suppress(SecretError):  # whoever asks for it is told that there is none
+            pem = read_secret(each.signing_key, environ=environ)
+            signer = PemSigner(pem, key_id=each.key_id, algorithm=each.algorithm)
+            found[name] = Seal(environment=each.environment, signer=signer, keys=[signer.public_jwk])
+    return found

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.control import Answer, AnswerT, Operation, Order, OrderT
+from gateway.core.evidence import ChainHead, Checkpoint
 from gateway.core.jws import KeyRecord
 from gateway.core.mailbox import MailboxSpec, Role
 from gateway.core.message import (
@@ -41,6 +42,7 @@ from gateway.core.record import (
     MessageFilter,
     Outgoing,
     Owed,
+    Poll,
     Received,
     Sequel,
     Settlement,
@@ -361,8 +363,9 @@ class Journal(Protocol):
         transaction_id: str | None,
         due_at: int | None,
         note: str,
+        poll: Poll | None = None,
     ) -> Changed:
-        """Store what the reconciler found out; an event the state does not know is kept as evidence only."""
+        """Store what the reconciler found out, and how; an event the state does not know is kept as evidence only."""
 
     async def named(self, beginning: str) -> Sequence[str]:
         """The ids of the messages whose id begins so; not all of them, when they are many."""
@@ -451,14 +454,25 @@ class Journal(Protocol):
     async def number_relay(self, relay_id: int, found: int) -> Relay:
         """Fix the result sequence of a mailbox relay that has none, continuing from the one found at the site."""
 
-    async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
-        """Mark a relay as read back at the site, or, with a problem, as refused by the site for good."""
+    async def relayed(
+        self, relay_id: int, hops: Hops, problem: str | None = None, *, written: bytes | None = None
+    ) -> None:
+        """Mark a relay as read back at the site, or, with a problem, as refused by the site for good.
+
+        ``written`` says what was written and, without a problem, read back the same.
+        """
 
     async def next_callback_relay(self, site: str, connection: str) -> CallbackRelay | None:
         """The oldest callback of another type that is to be written to this connection, or None."""
 
     async def callback_relayed(self, relay_id: int, problem: str | None = None) -> None:
         """Mark it as read back at the site, or, with a problem, as refused by the site for good."""
+
+    async def chain_head(self, environment: str, participant: str) -> tuple[ChainHead, int] | None:
+        """How far a participant's chain of evidence is, and the number of its last checkpoint (0: none yet)."""
+
+    async def checkpoint(self, checkpoint: Checkpoint, jwks: Sequence[str]) -> None:
+        """Keep a signed checkpoint of a chain, and the public keys that its participant signs with, as JWKs."""
 
     def note(self, message_id: str, hop: Hop, at: int) -> None:
         """Remember a hop with the next commit, whatever that is; lost if the process dies before."""
@@ -535,6 +549,10 @@ class Signer(Protocol):
     @property
     def algorithm(self) -> str:
         """The JWS ``alg``, such as ES256."""
+
+    @property
+    def public_jwk(self) -> Mapping[str, str]:
+        """The public half as a JSON Web Key."""
 
     def sign(self, data: bytes) -> bytes:
         """The raw JWS signature (RFC 7518: for ES256 r and s, 32 bytes each).

@@ -117,6 +117,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_broken": EventSpec("critical"),
     "journal_away": EventSpec("error"),
     "journal_back": EventSpec("info"),
+    "evidence_sealed": EventSpec("info", ("participant",)),
+    "evidence_unsealed": EventSpec("error", ("participant",)),
     "request_malformed": EventSpec("warning", ("listener",), once_per_s=1.0),
     "handler_faulted": EventSpec("error", ("listener",)),
 }

@@ -197,6 +197,18 @@ PARTICIPANTS = Operation(method="GET", path="/v1/participants", order=Nothing, a
 RELEASE = Operation(method="POST", path="/v1/participants/{participant}/release", order=ReleaseOrder, answer=Released)
 
 
+class Sealed(Answer):
+    """How far a participant's chain of evidence is covered by a signed checkpoint now; 0 when it is empty."""
+
+    participant: str
+    environment: str
+    entries: int
+    link: str = ""
+
+
+SEAL = Operation(method="POST", path="/v1/participants/{participant}/checkpoints", order=Nothing, answer=Sealed)
+
+
 # ---------------------------------------------------------------- assets made long ago
 class OldAsset(Order):
     """An asset that exists at the SMP; ``line`` is where the participant's file tells of it."""

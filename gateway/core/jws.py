@@ -42,6 +42,7 @@ __all__ = [
     "protected_header",
     "public_key_from_jwk",
     "read_jwks",
+    "sign_compact",
     "sign_detached",
     "verify",
     "verify_compact",
@@ -151,6 +152,12 @@ def sign_detached(signer: Signer, header: Mapping[str, object], body: bytes) -> 
     protected = base64url.encode(codec.dumps(dict(header)))
     signature = signer.sign(f"{protected}.{base64url.encode(body)}".encode())
     return f"{protected}..{base64url.encode(signature)}"
+
+
+def sign_compact(signer: Signer, header: Mapping[str, object], payload: bytes) -> str:
+    """Sign a payload that travels inside the token (RFC 7515 section 7.1)."""
+    protected, _, signature = sign_detached(signer, header, payload).split(".")
+    return f"{protected}.{base64url.encode(payload)}.{signature}"
 
 
 def verify(

@@ -126,6 +126,18 @@ class Changed:
         return replace(first, others=tuple(others))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """What the SMP was asked about a submission, signed, and what it answered."""
+
+    url: str
+    request: bytes
+    signature: str
+    status: int | None
+    answer: bytes
+    answer_signature: str | None = None
+
+
 class Disposition(StrEnum):
     """What became of a callback."""
 
@@ -141,7 +153,7 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A validly signed callback as it came, for the journal."""
+    """A validly signed callback as it came, for the journal; ``key`` is the public key that verified it, as a JWK."""
 
     environment: str
     participant: str
@@ -151,6 +163,7 @@ class Evidence:
     signature: str
     received_at: int
     hops: Hops = field(default_factory=dict)
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

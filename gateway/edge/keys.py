@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from gateway.core.jwk import jwk_of
 from gateway.errors import SecretError, SigningFailed
 
-_KEY_TYPES: Mapping[str, type] = {
+_PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+_KEY_TYPES: Mapping[str, type[_PrivateKey]] = {
     "ES256": EllipticCurvePrivateKey,
     "PS256": RSAPrivateKey,
     "RS256": RSAPrivateKey,
@@ -40,6 +42,11 @@ class PemSigner:
             raise SecretError(f"signing key {key_id} is a {type(key).__name__}, which does not sign {algorithm}")
         self._key = key
         self._algorithm = jwt.algorithms.get_default_algorithms()[algorithm]
+
+    @property
+    def public_jwk(self) -> Mapping[str, str]:
+        """See `ports.Signer`."""
+        return jwk_of(self._key.public_key(), self.key_id, self.algorithm)
 
     def sign(self, data: bytes) -> bytes:
         """The raw JWS signature (RFC 7518 section 3)."""

@@ -13,7 +13,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core import answer, envelope, jws
@@ -213,6 +213,11 @@ class Account:
             self.hold("a fresh token was answered 401")
         elif self._ticket is not None and self._ticket.login == ticket.login:
             self._drop_token()
+
+    @property
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """The public half of every key that something was or is signed with, as JWKs."""
+        return [signer.public_jwk for signer in self._signers.values()]
 
     def rekey(self, identity: Identity, signer: Signer) -> None:
         """Log in and sign as the configuration says now; what is SENDING keeps the key that its commit named."""

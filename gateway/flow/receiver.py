@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from gateway.core import callback, envelope, jws
+from gateway.core import callback, codec, envelope, jws
 from gateway.core.callback import Judged
 from gateway.core.jws import Segments, VerifiedHeader
 from gateway.core.message import Hop
@@ -76,6 +76,7 @@ class Receiver:
             signature=segments.token,
             received_at=at,
             hops={Hop.CALLED_BACK: at, Hop.VERIFIED: verified_at},
+            key=_key(account, header),
         )
         try:
             relays = self._relays(participant, judged, content)
@@ -168,3 +169,9 @@ def _answer(names: Acknowledgement, judged: Judged, received: Received) -> Callb
             return CallbackReply(status=200, body={names.message_id: message_id, names.word: names.duplicate})
         case _:
             return CallbackReply(status=200, body={names.message_id: message_id, names.word: names.accepted})
+
+
+def _key(account: Account, header: VerifiedHeader) -> str | None:
+    """The public key that a callback was verified with, as a JWK; None when it was taken away just now."""
+    record = account.callback_keys.find(header.key_id)
+    return None if record is None else codec.dumps(jws.jwk_of(record.key, record.key_id, record.algorithm)).decode()

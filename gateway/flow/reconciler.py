@@ -20,7 +20,7 @@ from gateway.core import answer, codec
 from gateway.core.answer import FindingKind, StatusFinding
 from gateway.core.message import Attempt, Submission
 from gateway.core.reconciliation import Step, can_ask, decide, longest_pause
-from gateway.core.record import Changed
+from gateway.core.record import Changed, Poll
 from gateway.core.transaction import Event, State
 from gateway.errors import SigningFailed
 from gateway.flow.account import Account
@@ -102,7 +102,8 @@ class Reconciler:
             return
 
     async def _look(self, account: Account, submission: Submission) -> None:
-        finding = await self._ask(account, submission) if can_ask(account.profile, submission) else None
+        asked = await self._ask(account, submission) if can_ask(account.profile, submission) else None
+        finding, poll = (None, None) if asked is None else asked
         step = decide(account.profile, submission, finding, self._clock.now(), askable_since=account.gate.askable_since)
         pause = max(int(step.pause * self._entropy.jitter(account.profile.timings.poll_jitter)), 1)
         if step.resend:
@@ -117,12 +118,13 @@ class Reconciler:
                     transaction_id=step.transaction_id,
                     due_at=due_at,
                     note=step.note,
+                    poll=poll,
                 )
             )
         else:
             await self._journal.postpone(submission.id, self._clock.now() + pause)
 
-    async def _ask(self, account: Account, submission: Submission) -> StatusFinding | None:
+    async def _ask(self, account: Account, submission: Submission) -> tuple[StatusFinding, Poll] | None:
         """One status call, once it may be made; None when no byte of it reached the SMP."""
         permit = await account.enquire(submission.lane)
         try:
@@ -139,7 +141,9 @@ class Reconciler:
         finally:
             permit.unused()
 
-    async def _call(self, account: Account, submission: Submission, permit: Permit) -> StatusFinding | None:
+    async def _call(
+        self, account: Account, submission: Submission, permit: Permit
+    ) -> tuple[StatusFinding, Poll] | None:
         ticket = account.ticket
         if ticket is None:
             return None
@@ -164,7 +168,14 @@ class Reconciler:
             submission=submission.id,
             transaction=finding.transaction_id,
         )
-        return finding
+        return finding, Poll(
+            url=call.url,
+            request=body,
+            signature=call.token,
+            status=reply.status,
+            answer=reply.body,
+            answer_signature=reply.signature,
+        )
 
     async def _resend(self, account: Account, submission: Submission, step: Step) -> None:
         permit = await account.enquire(submission.lane, submission.kind)

@@ -11,8 +11,9 @@ Rules (assurance.md section 1 and 3)
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from gateway.core import mailbox
+from gateway.core import codec, mailbox
 from gateway.core.message import Hop, Message
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.relay_values import callback_writes, point_writes, result_of
@@ -22,6 +23,21 @@ from gateway.flow.acceptance import Services
 from gateway.flow.cancellation import heed
 from gateway.ports import MailboxStatus, PointWrite, ResultWrite, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
+
+
+def written(steps: Sequence[Write]) -> bytes:
+    """Writes as JSON, for the evidence."""
+    return codec.dumps([_document(step) for step in steps])
+
+
+def _document(step: Write) -> dict[str, object]:
+    match step:
+        case PointWrite():
+            return {"point": step.point, "value": step.value}
+        case RoleWrite():
+            return {"mailbox": step.mailbox, "role": step.role, "value": step.value}
+        case ResultWrite():
+            return {"to": dict(step.to), "result": dict(step.result)}
 
 
 class Relayer:
@@ -75,7 +91,7 @@ class Relayer:
 
     async def _deliver(self, session: Session, relay: Relay, message: Message) -> None:
         started = self._services.clock.now()
-        problem = None
+        problem, steps = None, None
         try:
             relay, steps = await self._steps(relay, message)
             started = self._services.clock.now()
@@ -87,7 +103,7 @@ class Relayer:
             self._written[relay.rule.mailbox] = (relay.result_seq, now)
         final = problem is None and relay.event in TERMINAL  # the hops tell when the site knew the end
         hops = {Hop.RELAYED: started, Hop.READ_BACK: now} if final else {}
-        await self._services.journal.relayed(relay.id, hops, problem)
+        await self._services.journal.relayed(relay.id, hops, problem, written=None if steps is None else written(steps))
         self._services.signals.progress(self.site.site).set()
         self._tell(relay, message, now, problem)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.core import base64url
 from gateway.core.circuit import Outcome
@@ -48,6 +48,7 @@ class Key:
 
     key_id = "kid"
     algorithm = "ES256"
+    public_jwk: ClassVar[Mapping[str, str]] = {}
 
     def sign(self, data: bytes) -> bytes:
         return data[:0]

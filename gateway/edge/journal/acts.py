@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from gateway.core.acts import Decision
 from gateway.core.message import Attempt, Lane, Submission
 from gateway.core.record import Changed
 from gateway.core.transaction import TRANSITIONS, State
-from gateway.edge.journal import intake, moving, rows
+from gateway.edge.journal import attesting, intake, moving, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 
@@ -64,16 +63,11 @@ def resend(commit: Commit, submission_id: str, decision: Decision, attempt: Atte
     if row is not None and row[0] is not None and row[0] <= commit.now:
         return None
     submission = moving.find(commit, submission_id)
-    moving.move_submission(
-        commit, submission, Cause(event=decision.event, actor=decision.actor, detail=decision.reason)
-    )
-    counted = replace(attempt, number=submission.attempt.number + 1)
-    commit.must("count_attempt", id=submission.id, number=counted.number)
-    intake.store_attempt(commit, submission.id, counted)
-    return replace(submission, state=State.SENDING, attempt=counted, polls=0)
+    cause = Cause(event=decision.event, actor=decision.actor, detail=decision.reason)
+    return intake.send_again(commit, submission, cause, attempt)
 
 
 def audit_release(commit: Commit, environment: str, participant: str, *, actor: str, detail: str) -> None:
     """Keep that a held participant was released, by whom and why."""
     lane = Lane(environment=environment, participant=participant, site="", message="")
-    moving.audit(commit, lane, None, "participant_released", actor=actor, detail=detail)
+    attesting.audit(commit, lane, None, "participant_released", actor=actor, detail=detail)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from gateway.core.alignment import Known, Standing
 from gateway.core.message import ASSETS, Lane
 from gateway.core.record import Adopted, Adoption, Asset, Origin
-from gateway.edge.journal import moving, registry, rows
+from gateway.edge.journal import attesting, moving, registry, rows
 from gateway.edge.journal.statements import Commit, Reading
 
 
@@ -62,14 +62,5 @@ def _news(commit: Commit, adoptions: Sequence[Adoption], owner: dict[str, str]) 
 
 
 def _audit(commit: Commit, owner: dict[str, str], *, actor: str, detail: str) -> None:
-    commit.run(
-        "insert_audit",
-        message_id=None,
-        submission_id=None,
-        actor=actor,
-        event="assets_adopted",
-        from_state=None,
-        to_state=None,
-        detail=detail,
-        **owner,
-    )
+    lane = Lane(**owner, site="", message="")
+    attesting.audit(commit, lane, None, "assets_adopted", actor=actor, detail=detail)

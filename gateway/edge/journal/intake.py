@@ -10,7 +10,7 @@ from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Mes
 from gateway.core.record import Appended, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
-from gateway.edge.journal import listing, moving, registry, rows
+from gateway.edge.journal import attesting, listing, moving, registry, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalFull
@@ -38,7 +38,14 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     )
     stored = advance(state, Event.TAKEN) if free else state
     _store_message(commit, draft, stored, rest=state)
-    moving.audit(commit, draft.lane, draft.id, event, step=(State.RECEIVED, state))
+    attesting.audit(
+        commit,
+        draft.lane,
+        draft.id,
+        event,
+        step=(State.RECEIVED, state),
+        exhibits=attesting.received(draft, final=not waits_for),
+    )
     if draft.mailbox is not None and draft.position is not None:
         set_position(commit, draft.lane.site, draft.mailbox, draft.position)
     if draft.reference is not None:
@@ -55,7 +62,15 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         if not draft.salvage:  # alone and without salvage its rows never go again, and nobody asks for their names
             portions = tuple(replace(portion, names=()) for portion in portions)
         submission = open_submission(commit, blank_submission(draft, outgoing), portions)
-        moving.audit(commit, draft.lane, draft.id, Event.TAKEN, step=(state, stored), submission_id=submission.id)
+        attesting.audit(
+            commit,
+            draft.lane,
+            draft.id,
+            Event.TAKEN,
+            step=(state, stored),
+            submission_id=submission.id,
+            exhibits=attesting.going_out(submission),
+        )
     if waits_for:
         waiting = moving.move_message(commit, draft.id, Cause(event=Event.DEPENDENCY_MISSING, detail=waits_for))
         stored, relays = waiting.state, relays | waiting.relays
@@ -197,6 +212,15 @@ def store_attempt(commit: Commit, submission_id: str, attempt: Attempt) -> None:
         iat=attempt.iat,
         key_id=attempt.key_id,
     )
+
+
+def send_again(commit: Commit, submission: Submission, cause: Cause, attempt: Attempt) -> Submission:
+    """Move a submission that exists to SENDING once more: the same id, the same bytes, one attempt more."""
+    again = replace(submission, attempt=replace(attempt, number=submission.attempt.number + 1))
+    moving.move_submission(commit, submission, replace(cause, exhibits=attesting.going_out(again)))
+    commit.must("count_attempt", id=submission.id, number=again.attempt.number)
+    store_attempt(commit, submission.id, again.attempt)
+    return replace(again, state=State.SENDING, polls=0)
 
 
 def set_position(commit: Commit, site: str, mailbox: str, position: MailboxPosition) -> None:

@@ -14,26 +14,29 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core import division
 from gateway.core.division import Fate, Part
+from gateway.core.evidence import NOTHING, Exhibits
 from gateway.core.mailbox import next_result_seq
 from gateway.core.message import Created, Hop, Hops, Lane, Problem, Submission
 from gateway.core.record import Changed
 from gateway.core.relay import RelayRule, due
 from gateway.core.transaction import TERMINAL, Event, State, advance, combine
 from gateway.edge.journal import registry, rows
+from gateway.edge.journal.attesting import GATEWAY, audit, completed, messages_of
 from gateway.edge.journal.registry import Consequence
 from gateway.edge.journal.rows import Standing
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
 
-GATEWAY = "gateway"  # the actor of everything that no person did
-SMP = "smp"
 # With these the SMP made nothing of a submission, on account of what its problems say.
 _REFUSALS = frozenset({Event.DECLINED, Event.FAILURE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why something moves, and what it brings: rows of ``problems`` count within the submission."""
+    """Why something moves, and what it brings: rows of ``problems`` count within the submission.
+
+    ``exhibits`` is what the audit attests of it.
+    """
 
     event: Event
     actor: str = GATEWAY
@@ -43,6 +46,7 @@ class Cause:
     created: tuple[Created, ...] = ()
     due_at: int | None = None
     hops: Hops = field(default_factory=dict)
+    exhibits: Exhibits = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,7 @@ def _audit_step(commit: Commit, message: Standing, step: _Step, cause: Cause, af
         submission_id=step.submission.id,
         actor=cause.actor,
         detail=cause.detail,
+        exhibits=cause.exhibits,
     )
 
 
@@ -198,6 +203,7 @@ def move_message(commit: Commit, message_id: str, cause: Cause) -> Changed:
         step=(message.rest, after),
         actor=cause.actor,
         detail=cause.detail,
+        exhibits=cause.exhibits,
     )
     ended = cause.problems if after in TERMINAL else ()
     return _enter(commit, replace(message, rest=after, problems=(*message.problems, *ended)), cause)
@@ -304,7 +310,16 @@ def end(commit: Commit, message_id: str) -> tuple[tuple[Changed, ...], bool]:
 def spread(commit: Commit, consequences: Sequence[Consequence]) -> tuple[Changed, ...]:
     """Move the messages that this commit has consequences for, and those that follow in turn."""
     causes = (
-        (each.message_id, Cause(event=each.event, detail=each.detail, problems=each.problems)) for each in consequences
+        (
+            each.message_id,
+            Cause(
+                event=each.event,
+                detail=each.detail,
+                problems=each.problems,
+                exhibits=completed(commit, each.message_id, each.event),
+            ),
+        )
+        for each in consequences
     )
     return tuple(each for message_id, cause in causes for each in _each(move_message(commit, message_id, cause)))
 
@@ -314,11 +329,11 @@ def _each(changed: Changed) -> tuple[Changed, ...]:
     return (replace(changed, others=()), *changed.others)
 
 
-def take_rows(commit: Commit, message_id: str, submission_id: str) -> None:
+def take_rows(commit: Commit, message_id: str, submission_id: str, exhibits: Exhibits) -> None:
     """Move a message whose rows a new submission carries."""
     message, event = _standing(commit, message_id), Event.TAKEN
     step = (State.ACCEPTED, advance(State.ACCEPTED, event))
-    audit(commit, message.lane, message_id, event, step=step, submission_id=submission_id)
+    audit(commit, message.lane, message_id, event, step=step, submission_id=submission_id, exhibits=exhibits)
     _enter(commit, message, Cause(event=event))
 
 
@@ -326,11 +341,6 @@ def unmoved(commit: Commit, submission: Submission) -> Changed:
     """What a commit tells that only added evidence."""
     message = _standing(commit, submission.message_id)
     return Changed(message_id=message.id, lane=message.lane, state=message.state, moved=False)
-
-
-def messages_of(reading: Reading, submission_id: str) -> Sequence[str]:
-    """The messages of a submission, in the order of its rows."""
-    return list(dict.fromkeys(part.message_id for part in parts_of(reading, submission_id)))
 
 
 def name_transaction(commit: Commit, submission_id: str, transaction_id: str) -> None:
@@ -344,39 +354,6 @@ def record_hops(commit: Commit, message_id: str, hops: Hops) -> None:
     """Keep when a message passed its stations; the first time stands."""
     for hop, at in hops.items():
         commit.run("insert_hop", message_id=message_id, hop=hop, at=at)
-
-
-def audit(
-    commit: Commit,
-    lane: Lane,
-    message_id: str | None,
-    event: str,
-    *,
-    step: tuple[State, State] | None = None,
-    submission_id: str | None = None,
-    actor: str = GATEWAY,
-    detail: str = "",
-) -> None:
-    """Write one audit row; without a ``step`` it is evidence that moved nothing."""
-    before, after = step if step is not None else (None, None)
-    commit.run(
-        "insert_audit",
-        environment=lane.environment,
-        participant=lane.participant,
-        message_id=message_id,
-        submission_id=submission_id,
-        actor=actor,
-        event=event,
-        from_state=before,
-        to_state=after,
-        detail=detail,
-    )
-
-
-def audit_messages(commit: Commit, submission: Submission, event: str, *, actor: str = GATEWAY, detail: str) -> None:
-    """Write evidence that moved nothing for each message of a submission."""
-    for message_id in messages_of(commit, submission.id):
-        audit(commit, submission.lane, message_id, event, submission_id=submission.id, actor=actor, detail=detail)
 
 
 # ---------------------------------------------------------------- relays

@@ -111,14 +111,98 @@ SELECT hop, at FROM hop WHERE message_id = :message_id
 INSERT INTO hop (message_id, hop, at) VALUES (:message_id, :hop, :at) ON CONFLICT DO NOTHING
 
 -- :name insert_audit
-INSERT INTO audit (at, environment, participant, message_id, submission_id, actor, event, from_state, to_state, detail,
-    epoch)
-VALUES (:now, :environment, :participant, :message_id, :submission_id, :actor, :event, :from_state, :to_state, :detail,
-    :epoch)
+INSERT INTO audit (number, at, environment, participant, message_id, submission_id, actor, event, from_state, to_state,
+    detail, epoch, exhibits, link)
+VALUES (:number, :at, :environment, :participant, :message_id, :submission_id, :actor, :event, :from_state, :to_state,
+    :detail, :epoch, :exhibits, :link)
 
 -- :name audit_of_message
 SELECT at, actor, event, submission_id, from_state, to_state, detail FROM audit
 WHERE message_id = :message_id ORDER BY id
+
+-- ---------------------------------------------------------------- the chain of evidence
+
+-- :name lengthen_chain
+INSERT INTO chain (environment, participant, length, link) VALUES (:environment, :participant, :more, :genesis)
+ON CONFLICT (environment, participant) DO UPDATE SET length = chain.length + excluded.length
+RETURNING length, link
+
+-- :name set_chain_link
+UPDATE chain SET link = :link WHERE environment = :environment AND participant = :participant
+
+-- :name chain
+SELECT length, link FROM chain WHERE environment = :environment AND participant = :participant
+
+-- :name chains
+SELECT environment, participant, length, link FROM chain ORDER BY environment, participant
+
+-- :name chain_entries
+SELECT number, link, at, environment, participant, message_id, submission_id, actor, event, from_state, to_state, detail,
+    epoch, exhibits, id
+FROM audit
+WHERE environment = :environment AND participant = :participant AND id > :after
+ORDER BY id LIMIT :limit
+
+-- :name entries_of_message
+SELECT number, link, at, environment, participant, message_id, submission_id, actor, event, from_state, to_state, detail,
+    epoch, exhibits, id
+FROM audit WHERE message_id = :message_id ORDER BY id
+
+-- :name audit_owners
+SELECT DISTINCT environment, participant FROM audit
+
+-- :name message_ids
+SELECT id FROM message ORDER BY number
+
+-- :name audit_places
+SELECT id, number, environment, participant FROM audit WHERE message_id = :message_id ORDER BY id
+
+-- :name link_before
+SELECT link FROM audit WHERE environment = :environment AND participant = :participant AND id < :id
+ORDER BY id DESC LIMIT 1
+
+-- :name last_checkpoint
+SELECT MAX(number) FROM checkpoint WHERE environment = :environment AND participant = :participant
+
+-- :name checkpoints
+SELECT number, link, at, key_id, token FROM checkpoint
+WHERE environment = :environment AND participant = :participant AND number >= :first AND number <= :last
+ORDER BY number
+
+-- :name covering_checkpoint
+SELECT MIN(number) FROM checkpoint
+WHERE environment = :environment AND participant = :participant AND number >= :number
+
+-- :name insert_checkpoint
+INSERT INTO checkpoint (environment, participant, number, link, at, key_id, token)
+VALUES (:environment, :participant, :number, :link, :at, :key_id, :token) ON CONFLICT DO NOTHING
+
+-- :name insert_exhibit
+INSERT INTO exhibit (message_id, digest, body) VALUES (:message_id, :digest, :body) ON CONFLICT DO NOTHING
+
+-- :name exhibits_of_message
+SELECT body FROM exhibit WHERE message_id = :message_id ORDER BY digest
+
+-- :name message_bytes
+SELECT raw, content FROM message WHERE id = :id
+
+-- :name bodies_of_message
+SELECT body FROM submission WHERE id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+
+-- :name answers_of_message
+SELECT signature, answer, answer_signature FROM attempt
+WHERE submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+
+-- :name callback_bytes_of_message
+SELECT body, signature FROM callback
+WHERE submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
+
+-- :name insert_public_key
+INSERT INTO public_key (environment, owner, jwk, seen_at) VALUES (:environment, :owner, :jwk, :now)
+ON CONFLICT DO NOTHING
+
+-- :name public_keys
+SELECT owner, jwk FROM public_key WHERE environment = :environment ORDER BY seen_at, jwk
 
 -- ---------------------------------------------------------------- submissions
 
@@ -267,7 +351,7 @@ VALUES (:environment, :issuer, :jti, :participant, :body, :signature, :received_
     :transaction_id, :named_submission, :verdict, :submission_id, :message_id)
 
 -- :name orphans
-SELECT issuer, jti, hops, transaction_id, named_submission, verdict FROM callback
+SELECT issuer, jti, hops, transaction_id, named_submission, verdict, body, signature FROM callback
 WHERE disposition = 'orphan' AND environment = :environment AND participant = :participant
     AND (transaction_id = :transaction_id OR named_submission = :submission_id)
 ORDER BY received_at, jti
@@ -344,7 +428,7 @@ UPDATE relay SET result_seq = :result_seq WHERE id = :id AND result_seq IS NULL
 -- :name finish_relay
 UPDATE relay SET state = :state, problem = :problem, finished_at = :now
 WHERE id = :id AND state IN ('pending', 'superseded')
-RETURNING message_id
+RETURNING message_id, connection, event
 
 -- :name relays_of_message
 SELECT id, connection, event, result_seq, state, problem, created_at, finished_at FROM relay

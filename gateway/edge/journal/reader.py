@@ -10,11 +10,12 @@ from pathlib import Path
 import apsw
 
 from gateway.core.division import Fate
+from gateway.core.evidence_file import Dossier
 from gateway.core.message import Message, Submission
 from gateway.core.record import Asset, AssetFilter, CallbackFilter, Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
-from gateway.edge.journal import acts, listing, relaying, rows
+from gateway.edge.journal import acts, dossier, listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.engine import Looking
 from gateway.edge.journal.statements import Reading, Row
@@ -174,6 +175,11 @@ class JournalReader:
             if message is None or dossier is None:
                 return None
             return self._tell(message, *dossier)
+
+    def dossier(self, message_id: str) -> Dossier | None:
+        """Everything that attests a message, or None."""
+        with self._moment():
+            return dossier.gather(self._reading, message_id)
 
     def callbacks(self, which: CallbackFilter) -> Sequence[KeptCallback]:
         """Callbacks, newest first; other message types, quarantined and unmatched ones included."""

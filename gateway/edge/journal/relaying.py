@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.core.message import Hops, Message
+from gateway.core.evidence import exhibits
+from gateway.core.message import Hops, Lane, Message
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import State
-from gateway.edge.journal import moving, rows
+from gateway.edge.journal import attesting, moving, rows
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
 
@@ -41,12 +42,25 @@ def number_relay(commit: Commit, relay_id: int, found: int) -> Relay:
     return _find(commit, relay_id)
 
 
-def relayed(commit: Commit, relay_id: int, hops: Hops, problem: str | None) -> None:
+def relayed(commit: Commit, relay_id: int, hops: Hops, written: bytes | None, problem: str | None) -> None:
     """Mark a relay as read back at the site or refused by it; one that was superseded meanwhile did get there."""
     state = "delivered" if problem is None else "rejected"
     row = commit.one("finish_relay", id=relay_id, state=state, problem=problem)
-    if row is not None:
-        moving.record_hops(commit, row[0], hops)
+    if row is None:
+        return
+    message_id, connection, event = row
+    moving.record_hops(commit, message_id, hops)
+    kept = {"written": written}
+    attesting.keep_exhibits(commit, message_id, kept)
+    (lane,) = commit.all("lane_of_message", id=message_id)
+    attesting.audit(
+        commit,
+        Lane.parse(lane[0]),
+        message_id,
+        f"relay_{state}",
+        detail=problem or "",
+        exhibits=exhibits(kept, {"connection": connection, "of": event}),
+    )
 
 
 def next_callback_relay(reading: Reading, site: str, connection: str) -> CallbackRelay | None:

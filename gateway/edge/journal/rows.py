@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from gateway.core.division import Fate, Part
+from gateway.core.evidence import Exhibits
 from gateway.core.message import (
     Alignment,
     Attempt,
@@ -232,6 +233,24 @@ def load_alignment(text: str) -> Alignment:
         limit=limit,
         wait_until=wait_until,
     )
+
+
+def dump_exhibits(exhibits: Exhibits) -> str | None:
+    """As the members that the entry's line has; None when there are none."""
+    document = exhibits.document()
+    return _text(document) if document else None
+
+
+def load_exhibits(text: str | None) -> Exhibits:
+    """Read what :func:`dump_exhibits` wrote."""
+    found: Mapping[str, Mapping[str, str]] = {} if text is None else orjson.loads(text)
+    return Exhibits(digests=found.get("exhibits", {}), facts=found.get("facts", {}))
+
+
+def load_key(text: str) -> Mapping[str, str]:
+    """Read a public key as a JWK, as we wrote it."""
+    found: Mapping[str, str] = orjson.loads(text)
+    return found
 
 
 def dump_rule(rule: RelayRule) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from gateway.core import division
 from gateway.core.division import Fate
@@ -11,7 +10,7 @@ from gateway.core.message import Attempt, Hop, Lane, Message, Problem, Submissio
 from gateway.core.reconciliation import LATE_PAUSE_US
 from gateway.core.record import Changed, Outgoing, Portion, Settlement, Waiting
 from gateway.core.transaction import TRANSITIONS, Event, State
-from gateway.edge.journal import intake, listing, moving, registry, rows, verdicts
+from gateway.edge.journal import attesting, intake, listing, moving, registry, rows, verdicts
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 
@@ -66,15 +65,16 @@ def take(
     if message.not_after is not None and message.not_after <= commit.now:
         return None
     if earlier is not None:
-        return _send_again(commit, earlier, Event.TAKEN, outgoing.attempt)
+        return intake.send_again(commit, earlier, Cause(event=Event.TAKEN), outgoing.attempt)
     portions = outgoing.portions or tuple(
         Portion(message_id=message_id, rows=span) for span in moving.unsent(commit, message_id)
     )
     if not _may_go(commit, lane, portions):
         return None
     submission = intake.open_submission(commit, intake.blank_submission(message, outgoing), portions)
-    for ident in moving.messages_of(commit, submission.id):
-        moving.take_rows(commit, ident, submission.id)
+    going_out = attesting.going_out(submission)
+    for ident in attesting.messages_of(commit, submission.id):
+        moving.take_rows(commit, ident, submission.id, going_out)
     return submission
 
 
@@ -104,15 +104,7 @@ def retake(commit: Commit, submission_id: str, event: Event, attempt: Attempt) -
     if row is not None and row[0] is not None and row[0] <= commit.now:
         commit.run("postpone", id=submission_id, due_at=commit.now + LATE_PAUSE_US)
         return None
-    return _send_again(commit, submission, event, attempt)
-
-
-def _send_again(commit: Commit, submission: Submission, event: Event, attempt: Attempt) -> Submission:
-    counted = replace(attempt, number=submission.attempt.number + 1)
-    moving.move_submission(commit, submission, Cause(event=event))
-    commit.must("count_attempt", id=submission.id, number=counted.number)
-    intake.store_attempt(commit, submission.id, counted)
-    return replace(submission, state=State.SENDING, attempt=counted, polls=0)
+    return intake.send_again(commit, submission, Cause(event=event), attempt)
 
 
 def settle(commit: Commit, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
@@ -120,13 +112,13 @@ def settle(commit: Commit, submission_id: str, attempt: int, settlement: Settlem
     submission = moving.find(commit, submission_id)
     _store_outcome(commit, submission, attempt, settlement)
     if submission.state is State.SENDING and submission.attempt.number == attempt:
-        changed = moving.move_submission(commit, submission, _cause(settlement))
+        changed = moving.move_submission(commit, submission, _cause(attempt, settlement))
     else:
-        changed = _keep(commit, submission, settlement)
+        changed = _keep(commit, submission, attempt, settlement)
     return verdicts.adopt_orphans(commit, submission_id, changed)
 
 
-def _cause(settlement: Settlement) -> Cause:
+def _cause(attempt: int, settlement: Settlement) -> Cause:
     return Cause(
         event=settlement.event,
         detail=settlement.note,
@@ -135,6 +127,7 @@ def _cause(settlement: Settlement) -> Cause:
         created=settlement.created,
         due_at=settlement.due_at,
         hops=settlement.hops,
+        exhibits=attesting.answered(attempt, settlement),
     )
 
 
@@ -155,14 +148,15 @@ def _store_outcome(commit: Commit, submission: Submission, attempt: int, settlem
         commit.run("first_sent", id=submission.id, at=sent_at)
 
 
-def _keep(commit: Commit, submission: Submission, settlement: Settlement) -> Changed:
+def _keep(commit: Commit, submission: Submission, attempt: int, settlement: Settlement) -> Changed:
     """A verdict, a restart or a later attempt came first: the answer is evidence, and its transaction id is news."""
     if settlement.transaction_id is not None:
         moving.name_transaction(commit, submission.id, settlement.transaction_id)
-    for message_id in moving.messages_of(commit, submission.id):
+    for message_id in attesting.messages_of(commit, submission.id):
         moving.record_hops(commit, message_id, settlement.hops)
     detail = settlement.note or "the answer came after the state had moved on"
-    moving.audit_messages(commit, submission, settlement.event, detail=detail)
+    came = attesting.answered(attempt, settlement)
+    attesting.audit_messages(commit, submission, settlement.event, detail=detail, exhibits=came)
     return moving.unmoved(commit, submission)
 
 

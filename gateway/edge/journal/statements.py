@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
+from gateway.core.evidence import Entry
 from gateway.errors import JournalBroken
 
 Row = tuple[Any, ...]  # columns in the order in which the statement lists them
@@ -70,12 +71,13 @@ class Stamp:
 
 
 class Commit(Reading):
-    """Ask and change the journal inside one transaction."""
+    """Ask and change the journal inside one transaction; ``entries`` is its evidence, which `chain.seal` writes."""
 
     def __init__(self, statements: Statements, stamp: Stamp) -> None:
         super().__init__(statements)
         self.now = stamp.now
         self.epoch = stamp.epoch
+        self.entries: list[Entry] = []
         self._given = {"now": stamp.now, "epoch": stamp.epoch, "node": stamp.node}
 
     def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from gateway.core.acts import Decision
 from gateway.core.callback import Callback
+from gateway.core.evidence import ChainHead, Checkpoint
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import (
     Adopted,
@@ -21,6 +22,7 @@ from gateway.core.record import (
     MessageFilter,
     Outgoing,
     Owed,
+    Poll,
     Received,
     Sequel,
     Settlement,
@@ -29,7 +31,7 @@ from gateway.core.record import (
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import acts, adopting, intake, listing, moving, relaying, rows, sending, verdicts
+from gateway.edge.journal import acts, adopting, chain, intake, listing, moving, relaying, rows, sending, verdicts
 from gateway.edge.journal.engine import Asking
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
@@ -180,6 +182,7 @@ class StoredJournal:
         transaction_id: str | None,
         due_at: int | None,
         note: str,
+        poll: Poll | None = None,
     ) -> Changed:
         """See `ports.Journal`."""
         cause = Cause(
@@ -190,7 +193,7 @@ class StoredJournal:
             created=() if verdict is None else verdict.created,
             due_at=due_at,
         )
-        return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause))
+        return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause, poll))
 
     async def named(self, beginning: str) -> Sequence[str]:
         """See `ports.Journal`."""
@@ -289,9 +292,19 @@ class StoredJournal:
         """See `ports.Journal`."""
         return await self._commit(lambda commit: relaying.number_relay(commit, relay_id, found))
 
-    async def relayed(self, relay_id: int, hops: Hops, problem: str | None = None) -> None:
+    async def relayed(
+        self, relay_id: int, hops: Hops, problem: str | None = None, *, written: bytes | None = None
+    ) -> None:
         """See `ports.Journal`."""
-        await self._commit(lambda commit: relaying.relayed(commit, relay_id, hops, problem))
+        await self._commit(lambda commit: relaying.relayed(commit, relay_id, hops, written, problem))
+
+    async def chain_head(self, environment: str, participant: str) -> tuple[ChainHead, int] | None:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: chain.head(reading, environment, participant))
+
+    async def checkpoint(self, checkpoint: Checkpoint, jwks: Sequence[str]) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: chain.keep_checkpoint(commit, checkpoint, jwks))
 
     # ------------------------------------------------------------ looking
     async def message(self, message_id: str) -> Message | None:

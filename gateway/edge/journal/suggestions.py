@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from gateway.core.message import Lane
 from gateway.core.suggestion import choose, names_of
-from gateway.edge.journal import moving, rows
+from gateway.edge.journal import attesting, rows
 from gateway.edge.journal.statements import Commit
 
 
@@ -36,7 +36,7 @@ def suggest(commit: Commit, environment: str, participant: str, *, jti: str | No
             submission_id=chosen,
             message_id=message_id,
         )
-        moving.audit(
+        attesting.audit(
             commit,
             Lane.parse(lane),
             message_id,

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 
 from gateway.core.callback import Callback
 from gateway.core.message import Hops, Submission
-from gateway.core.record import Changed, Disposition, Evidence, Received
+from gateway.core.record import Changed, Disposition, Evidence, Poll, Received
 from gateway.core.relay import CallbackRelay
 from gateway.core.transaction import TERMINAL, TRANSITIONS, Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import moving, rows
+from gateway.edge.journal import attesting, moving, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.suggestions import suggest
@@ -86,7 +86,10 @@ def _apply(commit: Commit, evidence: Evidence, callback: Callback, verdict: Verd
     judged = replace(match, disposition=disposition, note=_note(submission, disposition))
     _store(commit, evidence, callback, judged)
     if disposition is Disposition.APPLIED:
-        cause = _cause(verdict, callback.transaction_id, evidence.hops, f"callback {evidence.jti}")
+        cause = replace(
+            _cause(verdict, callback.transaction_id, evidence.hops, f"callback {evidence.jti}"),
+            exhibits=attesting.called_back(evidence.issuer, evidence.jti, evidence.body, evidence.signature),
+        )
         changed: Changed | None = moving.move_submission(commit, submission, cause)
     elif disposition is Disposition.ORPHAN:
         changed = None
@@ -167,7 +170,7 @@ def _note(submission: Submission, disposition: Disposition) -> str:
 def _cause(verdict: Verdict, transaction_id: str | None, hops: Hops, detail: str) -> Cause:
     return Cause(
         event=verdict.event,
-        actor=moving.SMP,
+        actor=attesting.SMP,
         detail=detail,
         transaction_id=transaction_id,
         problems=verdict.problems,
@@ -202,9 +205,10 @@ def _store(commit: Commit, evidence: Evidence, callback: Callback | None, match:
         submission_id=None if submission is None else submission.id,
         message_id=None if submission is None else submission.message_id,
     )
-    if submission is not None and disposition is not Disposition.APPLIED:
-        detail = f"callback {evidence.jti}: {match.note}"
-        moving.audit_messages(commit, submission, f"callback_{disposition}", actor=moving.SMP, detail=detail)
+    if evidence.key is not None:
+        commit.run("insert_public_key", environment=evidence.environment, owner=evidence.issuer, jwk=evidence.key)
+    if disposition is not Disposition.APPLIED:
+        attesting.audit_callback(commit, evidence, submission, disposition, match.note)
 
 
 # ---------------------------------------------------------------- orphans
@@ -223,8 +227,8 @@ def adopt_orphans(commit: Commit, submission_id: str, changed: Changed) -> Chang
         transaction_id=submission.transaction_id,
         submission_id=submission.id,
     )
-    for issuer, jti, hops, transaction_id, named, text in orphans:
-        verdict = rows.load_verdict(text)
+    for issuer, jti, hops, transaction_id, named, text, body, signature in orphans:
+        verdict, came = rows.load_verdict(text), attesting.called_back(issuer, jti, body, signature)
         disposition = (
             Disposition.CONFLICT if _contradicts(submission, named, transaction_id) else _judge(submission, verdict)
         )
@@ -240,19 +244,22 @@ def adopt_orphans(commit: Commit, submission_id: str, changed: Changed) -> Chang
         )
         if disposition is Disposition.APPLIED:
             cause = _cause(verdict, None, rows.load_hops(hops), f"callback {jti}, which had come early")
-            decided = moving.move_submission(commit, submission, cause)
+            decided = moving.move_submission(commit, submission, replace(cause, exhibits=came))
             changed = replace(decided.after(changed), applied_orphan=True)
             submission = replace(submission, state=TRANSITIONS[submission.state, verdict.event])
         else:
             detail = f"callback {jti}, which had come early"
-            moving.audit_messages(commit, submission, f"callback_{disposition}", actor=moving.SMP, detail=detail)
+            event = f"callback_{disposition}"
+            attesting.audit_messages(commit, submission, event, actor=attesting.SMP, detail=detail, exhibits=came)
     return changed
 
 
 # ---------------------------------------------------------------- the reconciler
-def resolve(commit: Commit, submission_id: str, cause: Cause) -> Changed:
+def resolve(commit: Commit, submission_id: str, cause: Cause, poll: Poll | None) -> Changed:
     """Store what was found out about a submission; a step that the table does not know is kept as evidence."""
     submission = moving.find(commit, submission_id)
+    if poll is not None:
+        cause = replace(cause, exhibits=attesting.keep_poll(commit, submission, poll))
     if (submission.state, cause.event) in TRANSITIONS:
         changed = moving.move_submission(commit, submission, cause)
         if cause.event is Event.DOUBT_DEADLINE:
@@ -263,5 +270,7 @@ def resolve(commit: Commit, submission_id: str, cause: Cause) -> Changed:
             moving.name_transaction(commit, submission.id, cause.transaction_id)
         if cause.due_at is not None:
             commit.run("postpone", id=submission.id, due_at=cause.due_at)
-        moving.audit_messages(commit, submission, cause.event, actor=cause.actor, detail=cause.detail)
+        attesting.audit_messages(
+            commit, submission, cause.event, actor=cause.actor, detail=cause.detail, exhibits=cause.exhibits
+        )
     return adopt_orphans(commit, submission.id, changed)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.core.message import Hop
+from gateway.edge.journal import chain
 from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, Writing
 from gateway.edge.journal.statements import Commit
 from gateway.errors import GatewayError, JournalBroken, JournalFull
@@ -175,6 +176,7 @@ class Writer:
         for job in batch:
             job.result, job.error = None, None
             database.save()
+            before = len(commit.entries)
             try:
                 job.result = job.command(commit)
             except (JournalBroken, OutOfSpace, ConnectionLost):
@@ -182,9 +184,11 @@ class Writer:
             except Exception as error:  # noqa: BLE001  # whatever it is, it is the caller's, who waits in another thread
                 job.error = error
                 database.undo()
+                del commit.entries[before:]
             database.forget()
         for message_id, hop, at in notes:
             commit.run("insert_hop", message_id=message_id, hop=hop, at=at)
+        chain.seal(commit)
         database.commit()
 
     def _break(self, batch: Sequence[_AnyJob], error: Exception) -> None:

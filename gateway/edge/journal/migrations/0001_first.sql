@@ -185,9 +185,11 @@ CREATE TABLE hop (
     PRIMARY KEY (message_id, hop)
 ) STRICT, WITHOUT ROWID;
 
--- One row for each step of each submission (or message that has none yet), and for evidence that moved nothing.
+-- One row for each step of each submission (or message that has none yet), and for evidence that moved nothing: the
+-- chain of evidence of its participant (core/evidence.py). `number` counts within the chain, in the order of `id`.
 CREATE TABLE audit (
     id INTEGER NOT NULL PRIMARY KEY,
+    number INTEGER NOT NULL CHECK (number >= 1),
     at INTEGER NOT NULL,
     environment TEXT NOT NULL,
     participant TEXT NOT NULL,
@@ -198,9 +200,50 @@ CREATE TABLE audit (
     from_state TEXT,
     to_state TEXT,
     detail TEXT NOT NULL,
-    epoch INTEGER NOT NULL
+    epoch INTEGER NOT NULL,
+    exhibits TEXT,
+    link TEXT NOT NULL
 ) STRICT;
 CREATE INDEX audit_message ON audit (message_id) WHERE message_id IS NOT NULL;
+
+-- How far each chain is: how many entries it has, and the link of the last one.
+CREATE TABLE chain (
+    environment TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    length INTEGER NOT NULL CHECK (length >= 1),
+    link TEXT NOT NULL,
+    PRIMARY KEY (environment, participant)
+) STRICT, WITHOUT ROWID;
+
+-- The head of a chain at some time, signed by its participant's key: a compact JWS.
+CREATE TABLE checkpoint (
+    environment TEXT NOT NULL,
+    participant TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    link TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    key_id TEXT NOT NULL,
+    token TEXT NOT NULL,
+    PRIMARY KEY (environment, participant, number)
+) STRICT, WITHOUT ROWID;
+
+-- Bytes that an audit row attests and no other table keeps: what the SMP said when it was asked, what a site was told.
+CREATE TABLE exhibit (
+    message_id TEXT NOT NULL REFERENCES message (id),
+    digest TEXT NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (message_id, digest)
+) STRICT, WITHOUT ROWID;
+
+-- Every public key that something in here was verified or signed with, as a JSON Web Key. `owner` is the issuer of
+-- callbacks, or the participant.
+CREATE TABLE public_key (
+    environment TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    jwk TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (environment, owner, jwk)
+) STRICT, WITHOUT ROWID;
 
 -- The registry: every asset and unit that is known. Without `is_there` its last message ended without it, and `note` says
 -- why. Names of one participant never meet those of another, nor of another environment.

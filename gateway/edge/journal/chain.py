@@ -1,0 +1,108 @@
+"""The audit as a chain: a transaction's entries are linked to their participant's chain just before it commits.
+
+Rules
+-----
+* Commands add entries to their commit; :func:`seal` writes them, chain by chain in one order, so that gateways on one
+  database never wait for each other crosswise. An entry is on disk exactly if its step is.
+* `audit` only ever grows. What an entry attests is hashed there; the bytes are in the tables of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.core import evidence
+from gateway.core.evidence import ChainHead, Checkpoint, Entry
+from gateway.edge.journal import rows
+from gateway.edge.journal.statements import Commit, Reading, Row
+
+
+def seal(commit: Commit) -> None:
+    """Write the entries of a transaction; nothing may follow but its COMMIT."""
+    chains: dict[tuple[str, str], list[Entry]] = {}
+    for entry in commit.entries:
+        chains.setdefault((entry.environment, entry.participant), []).append(entry)
+    for (environment, participant), entries in sorted(chains.items(), key=lambda chain: chain[0]):
+        _extend(commit, environment, participant, entries)
+    commit.entries.clear()
+
+
+def _extend(commit: Commit, environment: str, participant: str, entries: list[Entry]) -> None:
+    owner = {"environment": environment, "participant": participant}
+    genesis = evidence.genesis(environment, participant)
+    number, link = commit.must("lengthen_chain", **owner, more=len(entries), genesis=genesis)
+    number -= len(entries)
+    for entry in entries:
+        number += 1
+        link = evidence.link(link, entry.message_id, evidence.line(number, entry))
+        commit.run(
+            "insert_audit",
+            **owner,
+            number=number,
+            at=entry.at,
+            message_id=entry.message_id,
+            submission_id=entry.submission_id,
+            actor=entry.actor,
+            event=entry.event,
+            from_state=entry.from_state,
+            to_state=entry.to_state,
+            detail=entry.detail,
+            exhibits=rows.dump_exhibits(entry.exhibits),
+            link=link,
+        )
+    commit.run("set_chain_link", **owner, link=link)
+
+
+def head(reading: Reading, environment: str, participant: str) -> tuple[ChainHead, int] | None:
+    """How far a chain is, and the number of its last checkpoint (0: none); None before its first entry."""
+    owner = {"environment": environment, "participant": participant}
+    row, last = reading.one("chain", **owner), reading.one("last_checkpoint", **owner)
+    if row is None:
+        return None
+    return ChainHead(**owner, number=row[0], link=row[1]), 0 if last is None or last[0] is None else last[0]
+
+
+def keep_checkpoint(commit: Commit, checkpoint: Checkpoint, jwks: Sequence[str]) -> None:
+    """Keep a checkpoint, and the public keys that its participant signs with."""
+    head = checkpoint.head
+    owner = {"environment": head.environment, "participant": head.participant}
+    commit.run(
+        "insert_checkpoint",
+        **owner,
+        number=head.number,
+        link=head.link,
+        at=checkpoint.at,
+        key_id=checkpoint.key_id,
+        token=checkpoint.token,
+    )
+    for jwk in jwks:
+        commit.run("insert_public_key", environment=head.environment, owner=owner_of(head.participant), jwk=jwk)
+
+
+def owner_of(participant: str) -> str:
+    """Whose a participant's own public keys are; no issuer of callbacks is called so."""
+    return f"participant {participant}"
+
+
+def read_entry(row: Row) -> tuple[int, str, Entry]:
+    """Read the columns of ``chain_entries``: number, link, and the entry itself."""
+    number, link, at, environment, participant, message_id, submission_id, actor, event, *more = row
+    from_state, to_state, detail, epoch, exhibits, _ = more
+    return (
+        number,
+        link,
+        Entry(
+            at=at,
+            environment=environment,
+            participant=participant,
+            epoch=epoch,
+            actor=actor,
+            event=event,
+            message_id=message_id,
+            submission_id=submission_id,
+            from_state=from_state,
+            to_state=to_state,
+            detail=detail,
+            exhibits=rows.load_exhibits(exhibits),
+        ),
+    )
