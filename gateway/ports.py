@@ -144,11 +144,11 @@ class PointWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleWrite:
-    """Write a host-to-site register of a declared mailbox: a number, or the text of ``Role.TEXT``."""
+    """Write host-to-site registers of a declared mailbox: a number, a text, or the numbers of ``Role.DETAIL``."""
 
     mailbox: str
     role: Role
-    value: int | str
+    value: int | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,21 @@ from adapters.modbus.config import REGISTERS_PER_READ
 from adapters.modbus.line import DeviceRefusal, Wire
 from adapters.modbus.translation import Point, fitted, read_scale_factor, write_point
 from gateway.core.binding import role_point
-from gateway.core.mailbox import HOST_BLOCK, SEQUENCES, MailboxSpec, Role, text_registers
+from gateway.core.mailbox import (
+    SEQUENCES,
+    SMP_ID_REGISTERS,
+    TEXT_REGISTERS,
+    MailboxSpec,
+    Role,
+    text_registers,
+)
 from gateway.core.point import Access
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import PointWrite, RoleWrite, Write
 
 DEVICE_TABLES = (Table.HOLDING, Table.COIL)  # what a master may write
 _ATTEMPTS = 2
+_TEXTS = {Role.TEXT: TEXT_REGISTERS, Role.SMP_ID: SMP_ID_REGISTERS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +188,9 @@ def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]
     cells: dict[int, int] = {}
     sequence: list[Run] = []
     for step in steps:
-        if step.role not in HOST_BLOCK:
+        address = spec.place(step.role)
+        if address is None:
             raise PointRejected(f"{mailbox}.{step.role}", "is the site's to write")
-        address = spec.results + HOST_BLOCK[step.role]
         values = _role_cells(mailbox, step)
         if step.role is Role.RESULT_SEQ:
             sequence = [Run(table=Table.HOLDING, address=address, cells=tuple(values))]
@@ -193,11 +201,13 @@ def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]
 
 def _role_cells(mailbox: str, step: RoleWrite) -> list[int]:
     name = f"{mailbox}.{step.role}"
-    if step.role is Role.TEXT:
+    if step.role in _TEXTS:
         try:
-            return text_registers(str(step.value))
+            return text_registers(str(step.value), _TEXTS[step.role])
         except ValueError as error:
             raise PointRejected(name, str(error)) from error
+    if isinstance(step.value, tuple):
+        return list(step.value)
     if isinstance(step.value, str) or not 0 <= step.value < SEQUENCES:
         raise PointRejected(name, f"{step.value!r} is outside 0..{SEQUENCES - 1}")
     return [step.value]

@@ -97,13 +97,13 @@ def payload_of(spec: MailboxSpec, block: Block, readings: Snapshot) -> Snapshot:
     return {**readings, **{name: _beyond(name, block.length, readings) for name in missing}}
 
 
-def role_point(spec: MailboxSpec, role: Role, value: int | str) -> tuple[str, Value]:
+def role_point(spec: MailboxSpec, role: Role, value: int | str | tuple[int, ...]) -> tuple[str, Value]:
     """The point that a host-to-site role is written to, and the value as points have them.
 
     Raises:
         ValueError: the role is the site's to write, or the mailbox does not have it.
     """
-    if role not in HOST_ROLES.values():
+    if role not in HOST_ROLES.values() or isinstance(value, tuple):
         raise ValueError("is the site's to write")
     if role not in spec.roles:
         raise ValueError("is not a role of this mailbox")

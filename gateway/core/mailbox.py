@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.message import Message
+from gateway.core.message import Message, Problem
 from gateway.core.point import fit_text
 from gateway.core.relay import Relay
 from gateway.core.transaction import State
@@ -45,6 +45,8 @@ class Role(StrEnum):
     ERROR_COUNT = "error_count"
     HEARTBEAT = "heartbeat"
     TEXT = "text"
+    DETAIL = "detail"
+    SMP_ID = "smp_id"
 
 
 # The standard layout: role -> offset from the start of its block, in registers.
@@ -71,6 +73,11 @@ PAYLOAD_MAX = 119  # with the header, one FC3 read of at most 125 registers
 TEXT_REGISTERS = 32  # two ASCII characters each
 TEXT_CHARACTERS = 2 * TEXT_REGISTERS
 HOST_REGISTERS = HOST_BLOCK[Role.TEXT] + TEXT_REGISTERS
+# With ``detail: N`` the block goes on: N pairs of row and error number, then the SMP's id of the first thing created.
+DETAIL_MAX = 32
+SMP_ID_REGISTERS = 16
+NO_ROW = 0xFFFF  # the row of an error that means the whole message
+OTHER_ERROR = 0xFFFF  # the number of a code that the wire profile's table does not have
 BOUND = "points"  # the layout whose roles are points
 SEQUENCES = 0x10000  # a sequence is an unsigned register
 TORN_POLLS = 3  # polls that a block may fail its CRC with an unchanged sequence before it is refused
@@ -95,7 +102,8 @@ class MailboxSpec:
     In the standard layout ``base`` and ``results`` are register addresses of its two blocks, and ``capacity`` is how
     many payload registers the site provides. In the layout ``points`` its ``roles`` are points of the connection, and
     ``payload`` names the points that belong to a request, in the order in which LENGTH and CRC count them.
-    ``latest`` says that the site wants only the latest result.
+    ``latest`` says that the site wants only the latest result. ``detail`` is how many errors the result block lists,
+    and ``error_numbers`` what each code is in a register.
 
     Raises:
         ValueError: the blocks leave the address space or overlap.
@@ -113,6 +121,8 @@ class MailboxSpec:
     progress: bool = False
     restart_expected: bool = False
     latest: bool = False
+    detail: int = 0
+    error_numbers: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.bound:
@@ -138,7 +148,16 @@ class MailboxSpec:
     @property
     def host_block(self) -> range:
         """The registers that the gateway writes, and the only ones of this mailbox that it may."""
-        return range(0) if self.bound else range(self.results, self.results + HOST_REGISTERS)
+        if self.bound:
+            return range(0)
+        more = 2 * self.detail + SMP_ID_REGISTERS if self.detail else 0
+        return range(self.results, self.results + HOST_REGISTERS + more)
+
+    def place(self, role: Role) -> int | None:
+        """Where a role that we write stands in the standard layout; None where it has none."""
+        further = {Role.DETAIL: HOST_REGISTERS, Role.SMP_ID: HOST_REGISTERS + 2 * self.detail} if self.detail else {}
+        offset = {**HOST_BLOCK, **further}.get(role)
+        return None if offset is None else self.results + offset
 
     def has(self, role: Role) -> bool:
         """Whether the site has a place for this role; in the standard layout it has one for each."""
@@ -282,19 +301,31 @@ def result_text(message: Message) -> str:
     return fit_text(str(message.problems[0]), TEXT_CHARACTERS) if message.problems else ""
 
 
-def text_registers(text: str) -> list[int]:
-    """Lay ASCII text into the TEXT registers, high byte first, padded with NUL.
+def detail_registers(spec: MailboxSpec, problems: Sequence[Problem]) -> tuple[int, ...]:
+    """The first errors as pairs of row and number; pairs that are not used are zero, and no error has the number 0."""
+    pairs = [
+        (
+            NO_ROW if problem.row is None else min(problem.row, NO_ROW - 1),
+            spec.error_numbers.get(problem.code, OTHER_ERROR),
+        )
+        for problem in problems[: spec.detail]
+    ]
+    return tuple(number for pair in [*pairs, *[(0, 0)] * (spec.detail - len(pairs))] for number in pair)
+
+
+def text_registers(text: str, size: int = TEXT_REGISTERS) -> list[int]:
+    """Lay ASCII text into so many registers, high byte first, padded with NUL.
 
     Raises:
         ValueError: not ASCII, or longer than the registers hold.
     """
     data = text.encode("ascii")
-    if len(data) > TEXT_CHARACTERS:
-        raise ValueError(f"{len(data)} characters do not fit into {TEXT_REGISTERS} registers")
-    return list(struct.unpack(f">{TEXT_REGISTERS}H", data.ljust(TEXT_CHARACTERS, b"\0")))
+    if len(data) > 2 * size:
+        raise ValueError(f"{len(data)} characters do not fit into {size} registers")
+    return list(struct.unpack(f">{size}H", data.ljust(2 * size, b"\0")))
 
 
-def result_writes(spec: MailboxSpec, relay: Relay, message: Message) -> list[tuple[Role, int | str]]:
+def result_writes(spec: MailboxSpec, relay: Relay, message: Message) -> list[tuple[Role, int | str | tuple[int, ...]]]:
     """What to write for one relay, in this order; RESULT_SEQ comes last and makes the rest valid.
 
     ``awaiting`` is written in place, without a RESULT_SEQ, and only where the mailbox asks for progress.
@@ -304,12 +335,16 @@ def result_writes(spec: MailboxSpec, relay: Relay, message: Message) -> list[tup
     """
     if relay.event is State.AWAITING and not spec.progress:
         return []
-    writes: list[tuple[Role, int | str]] = [
+    writes: list[tuple[Role, int | str | tuple[int, ...]]] = [
         (Role.RESULT_FOR, relay.rule.sequence),
         (Role.STATE, state_code(relay.event)),
         (Role.ERROR_COUNT, min(len(message.problems), SEQUENCES - 1)),
         (Role.TEXT, result_text(message)),
     ]
+    if spec.detail:
+        first = message.created[0].smp_id if message.created else ""
+        writes.append((Role.DETAIL, detail_registers(spec, message.problems)))
+        writes.append((Role.SMP_ID, fit_text(first, 2 * SMP_ID_REGISTERS)))
     writes = [write for write in writes if spec.has(write[0])]
     if relay.event is State.AWAITING:
         return writes

@@ -261,6 +261,8 @@ class Profile(Part):
     merges: tuple[Kind, ...] = ()  # kinds of which several messages may share a submission
     pipeline: Literal["after_submit", "after_verdict"]
     gsp_mismatch: Literal["warning", "error"]
+    # what an error's code, the SMP's or ours, is in a plant's register; several may share a number
+    error_numbers: dict[str, Annotated[int, Field(ge=1, lt=0xFFFF)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _status_can_be_asked(self) -> Profile:

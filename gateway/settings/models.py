@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core import safety, units
-from gateway.core.mailbox import PAYLOAD_MAX
+from gateway.core.mailbox import DETAIL_MAX, PAYLOAD_MAX
 from gateway.core.message import ASSETS, UNIT, Kind
 from gateway.core.transaction import State
 from gateway.settings import quantities
@@ -149,6 +149,13 @@ class Mailbox(Part):
     progress: bool = Field(default=False, description="Also show 'awaiting', in place")
     restart: Literal["alarm", "expected"] = Field(default="alarm", description="Whether a restart of the PLC alarms")
     latest: bool = Field(default=False, description="Overwrite a result that the site has not consumed")
+    detail: int = Field(
+        default=0,
+        ge=0,
+        le=DETAIL_MAX,
+        description="How many errors follow the text, each as row and number (the wire profile's error_numbers), and "
+        "then the SMP's first id",
+    )
 
 
 KINDS = (ASSETS, UNIT)  # beside those that a wire profile declares

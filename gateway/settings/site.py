@@ -64,7 +64,7 @@ def read_site(document: Document, world: World) -> SiteParts:
     for name, tree in _members(document, "points"):
         _point(parts, name, tree)
     for name, tree in _members(document, "mailboxes"):
-        _mailbox(parts, name, tree)
+        _mailbox(parts, name, tree, world.profiles.get(environment or ""))
     for name, tree in _members(document, "messages"):
         _message(parts, name, tree, world.profiles.get(environment or ""))
     relays = document.tree.get("relay")
@@ -163,7 +163,7 @@ def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
     )
 
 
-def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
+def _mailbox(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
     if MARKS & tree.keys():
         read_bound(parts, name, tree)
         return
@@ -185,6 +185,8 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
             progress=box.progress,
             restart_expected=box.restart == "expected",
             latest=box.latest,
+            detail=box.detail,
+            error_numbers=profile.error_numbers if profile is not None else {},
         )
     except ValueError as error:
         parts.blame(path, str(error))

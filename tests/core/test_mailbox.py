@@ -20,6 +20,7 @@ from gateway.core.mailbox import (
     MailboxSpec,
     Role,
     crc32,
+    detail_registers,
     next_result_seq,
     parse_block,
     payload_window,
@@ -27,7 +28,7 @@ from gateway.core.mailbox import (
     state_code,
     text_registers,
 )
-from gateway.core.message import ASSETS, Lane, Message, Problem
+from gateway.core.message import ASSETS, Created, Lane, Message, Problem
 from gateway.core.relay import MAILBOX_STATES, Relay, RelayRule
 from gateway.core.transaction import State
 
@@ -261,3 +262,31 @@ def test_a_result_tells_only_the_roles_that_the_site_has() -> None:
     bound = MailboxSpec(name="ems", connection="scada", layout=BOUND, roles=roles)
     written = result_writes(bound, relay(State.FAILED), MESSAGE)
     assert [role for role, _ in written] == [Role.STATE, Role.RESULT_SEQ]
+
+
+DETAILED = replace(SPEC, detail=3, error_numbers={"INVALID_MPAN": 100, "required": 20})
+
+
+def test_detail_lists_errors_as_row_and_number() -> None:
+    """Row 65535 is the whole message, number 65535 a code that the profile's table does not have, 0 no error at all."""
+    problems = (
+        Problem(row=17, code="INVALID_MPAN", message="check digit"),
+        Problem(code="strange", message="?"),
+        Problem(row=70000, code="required", message="is missing"),
+        Problem(row=3, code="required", message="is missing"),
+    )
+    assert detail_registers(DETAILED, problems) == (17, 100, 0xFFFF, 0xFFFF, 0xFFFE, 20)
+    assert detail_registers(DETAILED, problems[:1]) == (17, 100, 0, 0, 0, 0)
+
+
+def test_detail_and_the_first_id_follow_the_text_before_the_sequence() -> None:
+    """Their places are after the text; RESULT_SEQ still comes last; without detail there is no such place."""
+    assert (DETAILED.place(Role.DETAIL), DETAILED.place(Role.SMP_ID)) == (1200 + 38, 1200 + 44)
+    assert DETAILED.host_block == range(1200, 1200 + 60)
+    assert (SPEC.place(Role.DETAIL), SPEC.place(Role.KIND)) == (None, None)
+    message = replace(
+        MESSAGE, problems=(), created=(Created(ref="A", smp_id="SMP-1"), Created(ref="B", smp_id="SMP-2"))
+    )
+    written = result_writes(DETAILED, relay(State.COMPLETED), message)
+    assert written[-3:-1] == [(Role.DETAIL, (0,) * 6), (Role.SMP_ID, "SMP-1")]
+    assert written[-1][0] is Role.RESULT_SEQ

@@ -14,7 +14,7 @@ from gateway.core.mailbox import Role, register_bytes
 from gateway.core.point import Access as Mode
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Committed, ConnectionConfig, PointWrite, Receipt, RoleWrite, Write
-from tests.adapters.modbus.rig import Rig, reading
+from tests.adapters.modbus.rig import MAILBOX, Rig, reading
 
 
 def roles(**values: int | str) -> list[Write]:
@@ -235,3 +235,17 @@ async def test_no_poll_comes_between_a_write_and_its_reading_back(rig: Rig) -> N
     first = next(index for index, (_, read) in enumerate(log) if not read)
     last = max(index for index, (_, read) in enumerate(log) if not read)
     assert all(1200 <= address < 1300 for address, _ in log[first : last + 2])
+
+
+async def test_a_list_of_errors_and_an_id_reach_the_plant(rig: Rig) -> None:
+    """With `detail: 2` pairs of row and number follow the text, then the SMP's id; without it they are refused."""
+    detail = RoleWrite(mailbox="plc", role=Role.DETAIL, value=(17, 100, 0xFFFF, 2))
+    with pytest.raises(PointRejected, match="is the site's to write"):
+        async with asyncio.timeout(30), rig.adapter().connect() as session:
+            await session.write([detail])
+    rig.mailboxes = {"plc": replace(MAILBOX, detail=2)}
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        await session.write([*RESULT[:-1], detail, *roles(smp_id="SMP-000123"), RESULT[-1]])
+    assert rig.site.registers(1238, 4) == [17, 100, 0xFFFF, 2]
+    assert register_bytes(rig.site.registers(1242, 16)).rstrip(b"\0") == b"SMP-000123"
+    assert writes(rig)[-1] == (16, 1201, 1)
