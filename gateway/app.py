@@ -51,6 +51,7 @@ from gateway.settings.configuration import Configuration, load
 from gateway.settings.difference import Difference
 from gateway.standing import Standing
 from gateway.telemetry import Telemetry
+from gateway.upkeep import unusable
 
 __all__ = [
     "Gateway",
@@ -61,6 +62,7 @@ __all__ = [
     "open_control",
     "open_control_or_journal",
     "open_reader",
+    "unusable",
 ]
 
 

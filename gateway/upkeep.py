@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from gateway.core.certificate import read_certificates
+from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.jwks import DiskShelf, key_source
+from gateway.edge.keys import PemSigner
 from gateway.edge.tls import ClientIdentity, ServerIdentity, client_context
 from gateway.edge.watch import changes
+from gateway.errors import SecretError
 from gateway.flow.keyring import FetchedKeys, FiledKeys
 from gateway.flow.renewal import Renewable, Renewals
 from gateway.ports import Clock, Entropy, KeyRing
-from gateway.settings.configuration import CallbackListener, KeysAddress, SmpEnvironment
+from gateway.settings.configuration import CallbackListener, Configuration, KeysAddress, Participant, SmpEnvironment
 from gateway.settings.secrets import SecretRef, SecretSource, read_secret, secret_path
 from gateway.telemetry import Telemetry
 
@@ -120,3 +124,57 @@ class Upkeep:
         start(self.renewals.watch(changes(self._files)), "renewals noticed")
         for keys in self._fetched:
             start(keys.run(), "callback keys")
+
+
+def unusable(configuration: Configuration, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each key, certificate or set of keys that is there and that `run` would stumble over.
+
+    What cannot be read at all is not told: see `settings.references.unreadable`.
+    """
+    attempts = [*_trusts(configuration, environ), *_signers(configuration, environ)]
+    return tuple(f"{what}: {said}" for what, refs, use in attempts if (said := _fault(refs, environ, use)) is not None)
+
+
+_Attempt = tuple[str, tuple[SecretRef | None, ...], Callable[[], object]]
+
+
+def _trusts(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[_Attempt]:
+    here = configuration.callbacks
+    upkeep = Upkeep(
+        environ=environ, clock=SystemClock(), entropy=SystemEntropy(), telemetry=Telemetry(level="critical")
+    )
+    yield "callbacks", (here.certificate, here.key, here.client_ca), partial(upkeep.identity, here)
+    for name, smp in configuration.environments.items():
+        yield f"smp.{name}", (smp.ca, smp.certificate, smp.key), partial(upkeep.trust, smp)
+        yield from _published(f"smp.{name}.callback_keys", smp.callback_keys, environ)
+    for name, participant in configuration.participants.items():
+        yield from _published(f"participant {name}: callback_keys", participant.callback_keys, environ)
+
+
+def _published(what: str, where: SecretRef | KeysAddress | None, environ: Mapping[str, str]) -> Iterator[_Attempt]:
+    if isinstance(where, SecretRef):
+        yield what, (where,), lambda: FiledKeys(lambda: read_secret(where, environ=environ), issuer=what)
+
+
+def _signers(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[_Attempt]:
+    for name, participant in configuration.participants.items():
+        yield f"participant {name}: signing key", (participant.signing_key,), partial(_signer, participant, environ)
+
+
+def _signer(participant: Participant, environ: Mapping[str, str]) -> PemSigner:
+    pem = read_secret(participant.signing_key, environ=environ)
+    return PemSigner(pem, key_id=participant.key_id, algorithm=participant.algorithm)
+
+
+def _fault(refs: Iterable[SecretRef | None], environ: Mapping[str, str], use: Callable[[], object]) -> str | None:
+    for ref in refs:
+        try:
+            if ref is not None:
+                read_secret(ref, environ=environ)
+        except SecretError:
+            return None
+    try:
+        use()
+    except SecretError as error:
+        return str(error)
+    return None

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import adapters
+from gateway.app import adapters, unusable
 from gateway.cli.configured import ConfigPath, StateFolder
 from gateway.core.request_plan import RequestPlan, described, overloads, shown
 from gateway.errors import ConfigError, ConfigProblem
@@ -31,6 +31,8 @@ def check(
 
     Also tells what each site is asked for, how long that takes, and which periods cannot be met.
 
+    Keys, certificates and sets of public keys are tried as a start would; one that is not there yet is a warning.
+
     Ends with 0 when the gateway would start (warnings allowed), 1 when something is wrong, 2 when PATH cannot be read.
     """
     if not path.is_file():
@@ -41,14 +43,17 @@ def check(
     if configuration is not None:
         secrets = unreadable(configuration, environ=os.environ)
         secrets += ending_certificates(configuration, environ=os.environ, now=time.time_ns() // 1000)
+    broken = unusable(configuration, os.environ) if configuration is not None else ()
     plans = request_plans(configuration) if configuration is not None else {}
     late = tuple(overloads(plans))
     if as_json:
-        typer.echo(json.dumps(_document(configuration, problems, secrets, plans, late), indent=2))
+        typer.echo(json.dumps(_document(configuration, problems, secrets, plans, late, broken=broken), indent=2))
     else:
-        for line in _lines(path, configuration, problems, (*secrets, *late), _plan_lines(plans, whole=plan)):
+        for line in _lines(
+            path, configuration, problems, (*secrets, *late), _plan_lines(plans, whole=plan), broken=broken
+        ):
             typer.echo(line)
-    raise typer.Exit(0 if configuration is not None else 1)
+    raise typer.Exit(0 if configuration is not None and not broken else 1)
 
 
 def examine(
@@ -90,12 +95,15 @@ def _lines(
     problems: Sequence[ConfigProblem],
     said: Sequence[str],
     plans: Sequence[str],
+    *,
+    broken: Sequence[str],
 ) -> list[str]:
     lines = [str(problem) for problem in problems]
+    lines += [f"error: {sentence}" for sentence in broken]
     lines += [f"warning: {sentence}" for sentence in said]
     lines += plans
-    errors = sum(not problem.warning for problem in problems)
-    warnings = len(problems) - errors + len(said)
+    warnings = sum(problem.warning for problem in problems) + len(said)
+    errors = len(problems) + len(said) + len(broken) - warnings
     counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
     if configuration is None:
         return [*lines, f"{path}: {counts}"]
@@ -114,9 +122,11 @@ def _document(
     secrets: Sequence[str],
     plans: Mapping[str, RequestPlan],
     late: Sequence[str],
+    *,
+    broken: Sequence[str],
 ) -> dict[str, object]:
     return {
-        "ok": configuration is not None,
+        "ok": configuration is not None and not broken,
         "problems": [
             {
                 "file": problem.place.file,
@@ -129,6 +139,7 @@ def _document(
             for problem in problems
         ],
         "secrets": list(secrets),
+        "unusable": list(broken),
         "plans": {name: [asdict(request) for request in plan.requests] for name, plan in plans.items()},
         "late": list(late),
         "participants": sorted(configuration.participants) if configuration is not None else [],

@@ -104,3 +104,40 @@ def test_a_period_that_cannot_be_met_is_a_warning(folder: Folder) -> None:
     assert (
         "warning: hams-bess/plc: a period of 50ms cannot be met: 3 requests take about 60ms; poll more slowly" in output
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("keys/exstor.pem", b"no key", "error: participant exstor: signing key: "),
+        ("pki/smp.jwks.json", b'{"keys": [], "keys": []}', "error: smp.test.callback_keys: "),
+        (
+            "pki/smp.jwks.json",
+            b'{"keys": [{"kty": "oct", "kid": "a", "k": "AAAA"}]}',
+            "error: smp.test.callback_keys: ",
+        ),
+        ("pki/smp-ca.pem", b"-----BEGIN CERTIFICATE-----", "error: smp.test: "),
+    ],
+)
+def test_what_run_could_not_use_is_an_error(tmp_path: Path, file: str, content: bytes, said: str) -> None:
+    """Pins that a key, set of keys or CA that is there and no good ends with 1; what is missing stays a warning."""
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_bytes(content)
+    (tmp_path / file).chmod(0o600)
+    code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
+    assert code == 1
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert line.startswith(said)
+    assert "1 error," in output
+
+
+def test_a_key_that_is_not_the_certificates_is_an_error(tmp_path: Path) -> None:
+    """Pins that the listener's certificate and key are tried together."""
+    authority, pki = trustme.CA(), tmp_path / "pki"
+    pki.mkdir()
+    authority.issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(pki / "host.pem")
+    authority.issue_cert("127.0.0.1").private_key_pem.write_to_path(pki / "host.key")
+    code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
+    assert (code, "error: callbacks: " in output) == (1, True)
+    code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path, "--json")
+    assert (code, json.loads(output)["ok"], len(json.loads(output)["unusable"])) == (1, False, 1)
