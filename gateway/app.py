@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gateway.building import Parts, adapters, background, failure, seals_of
 from gateway.core.control import STATUS
+from gateway.core.point import Reading, Snapshot
 from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
@@ -30,6 +31,7 @@ from gateway.flow.imports import Imports, Tenant
 from gateway.flow.notary import Notary, Seal
 from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
+from gateway.flow.points import Points
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
 from gateway.flow.registrar import Registrar
@@ -47,7 +49,7 @@ from gateway.ports import (
     Journal,
     OperationHandlers,
 )
-from gateway.settings.configuration import Configuration, load
+from gateway.settings.configuration import Configuration, SiteConnection, load
 from gateway.settings.difference import Difference
 from gateway.standing import Standing
 from gateway.telemetry import Telemetry
@@ -62,6 +64,7 @@ __all__ = [
     "open_control",
     "open_control_or_journal",
     "open_reader",
+    "read_once",
     "unusable",
 ]
 
@@ -103,6 +106,23 @@ def _seals(accounts: Mapping[str, Account]) -> dict[str, Seal]:
         name: Seal(environment=each.identity.environment, signer=each.signer, keys=each.public_keys)
         for name, each in accounts.items()
     }
+
+
+async def read_once(
+    configuration: Configuration, telemetry: Telemetry, link: SiteConnection, wanted: frozenset[str]
+) -> Snapshot:
+    """Connect as the gateway would, read until each of these points was told, and leave.
+
+    Raises:
+        LinkLost: the site's system cannot be reached, or went away.
+    """
+    parts = Parts(configuration, os.environ, telemetry, SystemClock(), SystemEntropy())
+    adapter = adapters()[link.protocol].build(link.config, parts.resources())
+    found: dict[str, Reading] = {}
+    async with adapter.connect() as session:
+        while not wanted <= found.keys():
+            found |= {item.point: item for item in await session.read() if isinstance(item, Reading)}
+    return found
 
 
 def _tenants(configuration: Configuration) -> dict[str, Tenant]:
@@ -219,6 +239,7 @@ async def gateway(
             **imports.handlers(),
             **notary.handlers(),
             **Requests(sites.running).handlers(),
+            **Points(sites.running, parts.clock).handlers(),
         }
         await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))

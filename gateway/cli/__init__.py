@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, str] = {
     "import": "Create the assets of a CSV file: checked as a whole, sent in batches, safe to repeat.",
     "participants": "Say how the participants' accounts are, and release one that is held.",
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
+    "points": "See what a site's points are now, and watch them.",
+    "decode": "Find out what registers mean: every type, order and scale beside an expected value.",
     "simulate": "Practice partners: an SMP, and the PLC of a site.",
     "keys": "Make signing keys and practice certificates.",
     "commission": "Try every message flow in order, against the simulated SMP.",

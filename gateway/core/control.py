@@ -164,6 +164,35 @@ REQUEST = Operation(
 )
 
 
+class PointStanding(Answer):
+    """A point of a site as it was read last; ``read_at`` is None while it was not, or is only written.
+
+    A number comes as its decimal text, so that no digit is lost. ``fault`` and ``detail`` say why it is not good.
+    """
+
+    point: str
+    connection: str
+    connected: bool
+    access: Literal["read", "write"]
+    value: str | bool | None = None
+    unit: str | None = None
+    quality: str | None = None
+    read_at: int | None = None
+    fault: str | None = None
+    detail: str | None = None
+
+
+class PointList(Answer):
+    """All points of a site, in the order of its file."""
+
+    site: str
+    at: int
+    points: tuple[PointStanding, ...]
+
+
+POINTS = Operation(method="GET", path="/v1/sites/{site}/points", order=Nothing, answer=PointList)
+
+
 class ParticipantStanding(Answer):
     """How a participant's account at the SMP is; ``held`` says why nothing is sent for it."""
 

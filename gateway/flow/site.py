@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.core.mapping import ChangeTrigger, EdgeTrigger, RequestTrigger
-from gateway.core.point import Reading
+from gateway.core.point import Reading, Snapshot
 from gateway.core.profile import Profile
 from gateway.core.record import Appended
 from gateway.errors import JournalBroken
@@ -51,6 +51,11 @@ class SiteRuntime:
         self._links = {name: self._link(name, build(link)) for name, link in site.connections.items()}
         self._leaving: dict[str, Link] = {}  # connections that are configured no more, and still owe something
         self._moved = services.signals.progress(site.site)
+
+    @property
+    def readings(self) -> Snapshot:
+        """What was read last, by point."""
+        return self._readings
 
     @property
     def links(self) -> tuple[Link, ...]:
