@@ -16,7 +16,7 @@ from gateway.app import adapters, unusable
 from gateway.cli.configured import ConfigPath, StateFolder
 from gateway.core.request_plan import RequestPlan, described, overloads, shown
 from gateway.errors import ConfigError, ConfigProblem
-from gateway.settings.configuration import Configuration, load
+from gateway.settings.configuration import Configuration, load, run_site_tests
 from gateway.settings.references import ending_certificates, unreadable
 
 
@@ -29,7 +29,8 @@ def check(
 ) -> None:
     """Check a configuration: all mistakes of all files at once, as FILE:LINE:COLUMN: PATH: MESSAGE.
 
-    Also tells what each site is asked for, how long that takes, and which periods cannot be met.
+    Also runs the tests beside the site files (sites/NAME.test.yaml), and tells what each site is asked for, how long
+    that takes, and which periods cannot be met.
 
     Keys, certificates and sets of public keys are tried as a start would; one that is not there yet is a warning.
 
@@ -39,6 +40,8 @@ def check(
         typer.echo(f"smp-gateway: there is no file {path}", err=True)
         raise typer.Exit(2)
     configuration, problems = examine(path, state, os.environ)
+    tests, failed = run_site_tests(configuration, environ=os.environ) if configuration is not None else (0, [])
+    problems = (*problems, *failed)
     secrets: tuple[str, ...] = ()
     if configuration is not None:
         secrets = unreadable(configuration, environ=os.environ)
@@ -46,14 +49,15 @@ def check(
     broken = unusable(configuration, os.environ) if configuration is not None else ()
     plans = request_plans(configuration) if configuration is not None else {}
     late = tuple(overloads(plans))
+    extra = _plan_lines(plans, whole=plan)
+    if tests:
+        extra.append(f"tests: {_count(tests, 'test')} of sites, {len(failed) or 'nothing'} wrong")
     if as_json:
         typer.echo(json.dumps(_document(configuration, problems, secrets, plans, late, broken=broken), indent=2))
     else:
-        for line in _lines(
-            path, configuration, problems, (*secrets, *late), _plan_lines(plans, whole=plan), broken=broken
-        ):
+        for line in _lines(path, configuration, problems, (*secrets, *late), extra, broken=broken):
             typer.echo(line)
-    raise typer.Exit(0 if configuration is not None and not broken else 1)
+    raise typer.Exit(0 if configuration is not None and not broken and not failed else 1)
 
 
 def examine(
@@ -126,7 +130,7 @@ def _document(
     broken: Sequence[str],
 ) -> dict[str, object]:
     return {
-        "ok": configuration is not None and not broken,
+        "ok": configuration is not None and not broken and all(problem.warning for problem in problems),
         "problems": [
             {
                 "file": problem.place.file,

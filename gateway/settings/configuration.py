@@ -38,6 +38,7 @@ from gateway.settings.resolved import (
 from gateway.settings.secrets import SecretRef, located
 from gateway.settings.site import World, assemble, read_site
 from gateway.settings.site_parts import SiteParts
+from gateway.settings.site_tests import ENDING, run_tests
 from gateway.settings.sources import matching, only
 
 __all__ = [
@@ -52,9 +53,8 @@ __all__ = [
     "SiteConnection",
     "SmpEnvironment",
     "load",
+    "run_site_tests",
 ]
-
-_SITE_TEST = ".test.yaml"  # design.md section 6; refused by name until they are run
 
 
 def load(
@@ -73,6 +73,13 @@ def load(
     if gateway is None or any(not problem.warning for problem in problems):
         raise ConfigError(problems)
     return loading.configuration(gateway, participants, sites, tuple(problems))
+
+
+def run_site_tests(configuration: Configuration, *, environ: Mapping[str, str]) -> tuple[int, list[ConfigProblem]]:
+    """Run the tests that stand beside the site files; how many there were, and what went wrong."""
+    paths = [path for pattern in configuration.patterns for path in matching(pattern) if path.name.endswith(ENDING)]
+    documents = [read(path.read_bytes(), file=str(path), environ=environ) for path in paths]
+    return run_tests(configuration, documents)
 
 
 @dataclass(slots=True)
@@ -255,9 +262,7 @@ class _Loading:
         if not any(path.is_file() for path in paths):
             self.problems.append(root.problem((section,), f"no file matches {self.folder / pattern}"))
         for path in paths:
-            if path.name.endswith(_SITE_TEST):
-                self._blame_file(path, "tests of a site are not run yet; move this file away")
-            elif path.is_file() and (document := self._document(path)) is not None:
+            if not path.name.endswith(ENDING) and path.is_file() and (document := self._document(path)) is not None:
                 yield document
 
     def _document(self, path: Path) -> Document | None:

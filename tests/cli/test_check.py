@@ -26,12 +26,22 @@ def test_the_example_passes(tmp_path: Path) -> None:
     """Pins exit code 0, the summary, and a warning for each secret that is not there yet."""
     code, output = run(example_configuration() / "gateway.yaml", "--state", tmp_path)
     *lines, summary = output.splitlines()
-    warnings = [line for line in lines if not line.startswith("plan: ")]
+    warnings = [line for line in lines if not line.startswith(("plan: ", "tests: "))]
     assert code == 0
     assert summary.endswith("2 participants, 5 sites, 7 messages; 0 errors, 11 warnings")
     assert len(warnings) == 11
     for line in warnings:
         assert line.startswith("warning: ")
+
+
+def test_a_failed_test_of_a_site_ends_with_1(folder: Folder) -> None:
+    """Pins that a site's own test that fails is an error with its place, and is counted."""
+    folder.edit("sites/hams-bess.test.yaml", "maxExportMw: 12.5", "maxExportMw: 13")
+    code, output = run(folder.path / "gateway.yaml")
+    assert code == 1
+    assert "capacity.maxExportMw: expected 13, found 12.5" in output
+    assert "tests: 2 tests of sites, 1 wrong" in output
+    assert "1 error" in output.splitlines()[-1]
 
 
 def test_mistakes_end_with_1(folder: Folder) -> None:
