@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gateway.building import Parts, adapters, background, failure, seals_of
+from gateway.building import Parts, adapters, background, failure, seals_of, trusted_keys
 from gateway.core.control import STATUS
 from gateway.core.point import Reading, Snapshot
 from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
+from gateway.edge.journal.copying import back_up, file_faults
 from gateway.edge.journal.reader import KeptCallback, MessageStory
 from gateway.edge.watch import changes
 from gateway.errors import ControlUnreachable, JournalError, JournalLocked
@@ -60,11 +61,14 @@ __all__ = [
     "KeptCallback",
     "MessageStory",
     "adapters",
+    "back_up",
+    "file_faults",
     "gateway",
     "open_control",
     "open_control_or_journal",
     "open_reader",
     "read_once",
+    "trusted_keys",
     "unusable",
 ]
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
+from gateway.core.jwk import KeyRecord, public_key_from_jwk
 from gateway.core.secret import Reference
 from gateway.edge.callbacks import CallbackRoute, callback_server
 from gateway.edge.control import control_server
@@ -260,3 +261,13 @@ def seals_of(configuration: Configuration, environ: Mapping[str, str] = os.envir
             signer = PemSigner(pem, key_id=each.key_id, algorithm=each.algorithm)
             found[name] = Seal(environment=each.environment, signer=signer, keys=[signer.public_jwk])
     return found
+
+
+def trusted_keys(configuration: Configuration) -> dict[tuple[str, str], dict[str, KeyRecord]]:
+    """The participants' public keys as they are configured now, by (environment, participant) and key id."""
+    return {
+        (seal.environment, name): {
+            jwk["kid"]: public_key_from_jwk(jwk, issuer=name, purpose="evidence") for jwk in seal.keys
+        }
+        for name, seal in seals_of(configuration).items()
+    }

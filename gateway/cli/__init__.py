@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, and decide what the gateway cannot: retry, refuse, resend, resolve.",
     "callbacks": "Look at every signed callback that is kept, whatever became of it.",
+    "journal": "Check the whole journal, and copy it, beside the running gateway.",
     "evidence": "Export what proves a message's way, and check such a file offline.",
     "import": "Create the assets of a CSV file: checked as a whole, sent in batches, safe to repeat.",
     "participants": "Say how the participants' accounts are, and release one that is held.",

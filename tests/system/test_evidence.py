@@ -9,8 +9,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from gateway.core.transaction import State
 from gateway.simulator.faults import CUT
@@ -129,3 +132,23 @@ def test_the_documentation_checks_by_hand(tmp_path: Path) -> None:
     verified = [line.split(" ")[0] for line in by_hand(tmp_path, good, "python").splitlines()]
     assert verified == ["checkpoint", "entry", "entry"]
     assert "BadSignatureError" in by_hand(tmp_path, spoilt, "python")
+
+
+async def test_a_whole_journal_is_checked_and_copied_beside_the_gateway(tmp_path: Path) -> None:
+    """A sound journal and its copy pass; with one word of its audit changed it does not, and that is said."""
+    async with world(tmp_path) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 1")
+        await running.reaches("hams-bess", State.COMPLETED)
+        await running.relayed()
+        where = (str(here.folder / "gateway.yaml"), "--state", str(here.state))
+        code, out, err = await smp_gateway("journal", "check", *where, environ=here.environ)
+        assert (code, out[:6]) == (0, "sound:"), out + err
+        copy = tmp_path / "copy.db"
+        code, out, err = await smp_gateway("journal", "backup", where[0], str(copy), *where[1:], environ=here.environ)
+        assert code == 0, out + err
+    journal = here.configuration.journal
+    assert isinstance(journal, Path)
+    with closing(apsw.Connection(str(journal))) as raw:
+        raw.execute("DROP TRIGGER audit_unchanged; UPDATE audit SET actor = 'nobody' WHERE event = 'success'")
+    code, out, err = await smp_gateway("journal", "check", *where, environ=here.environ)
+    assert (code, "is not what was written there" in out) == (1, True), out + err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import apsw
 
 from gateway.core.division import Fate
 from gateway.core.evidence_file import Dossier
+from gateway.core.jwk import KeyRecord
 from gateway.core.message import Message, Submission
 from gateway.core.record import Asset, AssetFilter, CallbackFilter, Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
@@ -18,6 +19,7 @@ from gateway.core.transaction import State
 from gateway.edge.journal import acts, dossier, listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.engine import Looking
+from gateway.edge.journal.examining import Owner, examine
 from gateway.edge.journal.statements import Reading, Row
 from gateway.errors import JournalError
 
@@ -180,6 +182,11 @@ class JournalReader:
         """Everything that attests a message, or None."""
         with self._moment():
             return dossier.gather(self._reading, message_id)
+
+    def examine(self, known: Mapping[Owner, Mapping[str, KeyRecord]]) -> list[str]:
+        """Every sign of tampering in the whole journal, as a sentence; none when there is none."""
+        with self._moment():
+            return list(examine(self._reading, known))
 
     def callbacks(self, which: CallbackFilter) -> Sequence[KeptCallback]:
         """Callbacks, newest first; other message types, quarantined and unmatched ones included."""

@@ -13,6 +13,7 @@ import pytest
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import Event, State
 from gateway.edge.journal.connection import open_reading
+from gateway.edge.journal.copying import back_up
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLocked, JournalMismatch
@@ -310,3 +311,52 @@ def _open(
         reserve_bytes=reserve_bytes,
         vfs=vfs,
     )
+
+
+async def test_a_backup_under_load_is_one_whole_moment(place: Place, tmp_path: Path) -> None:
+    """A copy taken while messages are appended opens, is sound, and holds each that was there when it began."""
+    target = tmp_path / "copy" / "journal.db"
+    target.parent.mkdir()
+    async with _open(place) as journal:
+        for n in range(1, 100):
+            await journal.append(draft(n))
+        load = asyncio.create_task(_load(journal, range(100, 400)))
+        await asyncio.to_thread(back_up, place.path, target)
+        load.cancel()
+        await asyncio.wait([load])
+        for n in range(400, 410):  # the journal goes on
+            await journal.append(draft(n))
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in target.parent.iterdir()] == ["journal.db"]
+    with JournalReader.open(target) as reader:
+        assert reader.examine({}) == []
+        kept = {message.id for message in reader.history(MessageFilter(limit=1000))}
+    assert {draft(n).id for n in range(1, 100)} <= kept
+    assert draft(409).id not in kept
+    copied = Place(path=target, clock=place.clock)
+    async with copied.open() as journal:  # a gateway can start on it
+        assert (await journal.append(draft(1))).existed
+        assert not (await journal.append(draft(500))).existed
+
+
+async def _load(journal: SqliteJournal, sequences: range) -> None:
+    for n in sequences:
+        await journal.append(draft(n))
+
+
+async def test_a_backup_replaces_nothing_and_leaves_no_pieces(place: Place, tmp_path: Path) -> None:
+    """An existing file stays as it was; a damaged journal gives no copy, and nothing half-written stays."""
+    async with _open(place) as journal:
+        for n in range(1, 200):
+            await journal.append(draft(n))
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"precious")
+    with pytest.raises(JournalError, match="there already"):
+        back_up(place.path, folder / "old")
+    content = bytearray(place.path.read_bytes())
+    content[8 * 4096 : 12 * 4096] = b"\xa5" * 4 * 4096
+    place.path.write_bytes(content)
+    with pytest.raises(JournalError):
+        back_up(place.path, folder / "new")
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == {"old": b"precious"}
