@@ -230,7 +230,12 @@ def write_point(point: Point, value: Value, factor: int = 0) -> list[int]:
         return _registers(point, _write_text(point, value))
     if not isinstance(value, Decimal):
         raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - refused like every other value
-    raw = raw_of(point.spec, value)
+    if not value.is_finite():
+        raise ValueError(f"{value} is not a number")
+    try:
+        raw = raw_of(point.spec, value)
+    except ArithmeticError as error:
+        raise ValueError(f"{value} is too large") from error
     reading = number_reading(point.spec, raw, 0)
     if reading.quality is not Quality.GOOD:
         raise ValueError(reading.detail)

@@ -191,7 +191,7 @@ def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]
         address = spec.place(step.role)
         if address is None:
             raise PointRejected(f"{mailbox}.{step.role}", "is the site's to write")
-        values = _role_cells(mailbox, step)
+        values = _role_cells(mailbox, step, 2 * spec.detail)
         if step.role is Role.RESULT_SEQ:
             sequence = [Run(table=Table.HOLDING, address=address, cells=tuple(values))]
         else:
@@ -199,16 +199,23 @@ def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]
     return [*_join(cells), *sequence]
 
 
-def _role_cells(mailbox: str, step: RoleWrite) -> list[int]:
+def _role_cells(mailbox: str, step: RoleWrite, detail: int) -> list[int]:
+    """The registers of one role; ``detail`` is how many those of DETAIL are.
+
+    Raises:
+        PointRejected: they cannot hold it.
+    """
     name = f"{mailbox}.{step.role}"
     if step.role in _TEXTS:
         try:
             return text_registers(str(step.value), _TEXTS[step.role])
         except ValueError as error:
             raise PointRejected(name, str(error)) from error
-    if isinstance(step.value, tuple):
+    if step.role is Role.DETAIL and isinstance(step.value, tuple):
+        if len(step.value) != detail or not all(0 <= number < SEQUENCES for number in step.value):
+            raise PointRejected(name, f"takes {detail} numbers of 0..{SEQUENCES - 1}")
         return list(step.value)
-    if isinstance(step.value, str) or not 0 <= step.value < SEQUENCES:
+    if not isinstance(step.value, int) or not 0 <= step.value < SEQUENCES:
         raise PointRejected(name, f"{step.value!r} is outside 0..{SEQUENCES - 1}")
     return [step.value]
 

@@ -32,6 +32,15 @@ def node(peer: Callable[[str], str]) -> str:
 
 
 @pytest.fixture
+def modbus_serial(peer: Callable[[str], str]) -> str:
+    """Node.js, with modbus-serial beside it."""
+    found = peer("node")
+    if not (HERE / "node_modules" / "modbus-serial").is_dir():
+        _absent("modbus-serial is not installed (cd tests/peers && npm ci)")
+    return found
+
+
+@pytest.fixture
 def peer() -> Callable[[str], str]:
     """Find a program: `peer("mbpoll")` is its path."""
 
