@@ -60,6 +60,7 @@ class Unused:
     """What an account needs for sending; nothing here sends."""
 
     degraded = ()
+    key_id = "unused"
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - stands for several seams
         raise AssertionError(f"{name} was used")
