@@ -22,7 +22,7 @@ from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.journal.copying import back_up, file_faults
-from gateway.edge.journal.reader import KeptCallback, MessageStory
+from gateway.edge.journal.reader import KeptCallback, MessageStory, ParticipantAudit
 from gateway.edge.watch import changes
 from gateway.errors import ControlUnreachable, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
@@ -60,6 +60,7 @@ __all__ = [
     "Gateway",
     "KeptCallback",
     "MessageStory",
+    "ParticipantAudit",
     "adapters",
     "back_up",
     "file_faults",

@@ -271,4 +271,9 @@ async def test_a_held_participant_is_listed_and_released(tmp_path: Path) -> None
             await here.ask("hams-bess", "HAMS 1")
             await running.reaches("hams-bess", State.COMPLETED)
     assert released.held == standings["exstor"].held
+    where = (str(here.folder / "gateway.yaml"), "--state", str(here.state))
+    _, told, _ = await smp_gateway("participants", "audit", *where, "--json", environ=here.environ)
+    (row,) = json.loads(told)
+    assert (row["participant"], row["event"], row["actor"]) == ("exstor", "participant_released", ME)
+    assert "password reset" in row["detail"]
     assert json.loads(json.dumps(here.events("operator_acted")))[0]["actor"] == ME

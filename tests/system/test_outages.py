@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import adapters
+from gateway.app import adapters, open_control
+from gateway.core.acts import Act
+from gateway.core.control import ACT, ActOrder
 from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
 from gateway.edge.keys import PemSigner
@@ -153,8 +155,13 @@ async def test_a_profile_that_cannot_express_an_accepted_message_parks_it_and_st
             await here.ask("trent-chp", "T2")
             await running.reaches("trent-chp", State.COMPLETED, number=1)
             states = [message.state for message in await running.messages("hams-bess")]
-    assert states == [State.PARKED, State.ACCEPTED]
-    assert here.effects() == ["T", "T2"]
+            assert states == [State.PARKED, State.ACCEPTED]
+            async with open_control(here.configuration) as control:
+                parked = (await running.messages("hams-bess"))[0]
+                await control.ask(ACT, ActOrder(act=Act.REFUSE, reason="too long a name"), message=parked.id)
+            assert (await here.plants["hams-bess"].result(sequence)).state == state_code(State.REFUSED)
+            await running.reaches("hams-bess", State.COMPLETED, number=1)
+    assert sorted(here.effects()) == ["H", "T", "T2"]
 
 
 async def test_a_key_that_does_not_sign_parks_its_own_messages_only(

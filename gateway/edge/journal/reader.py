@@ -38,6 +38,15 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantAudit:
+    """What was done for a participant as a whole, such as its release."""
+
+    environment: str
+    participant: str
+    row: AuditRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortionRow:
     """Consecutive rows of the message in one submission, where they begin at row ``offset``.
 
@@ -187,6 +196,12 @@ class JournalReader:
         """Every sign of tampering in the whole journal, as a sentence; none when there is none."""
         with self._moment():
             return list(examine(self._reading, known))
+
+    def participant_audit(self, participant: str | None, limit: int) -> Sequence[ParticipantAudit]:
+        """What was done for participants as a whole, newest first; None is all of them."""
+        with self._moment():
+            found = self._reading.all("audit_of_participants", participant=participant, limit=limit)
+            return [ParticipantAudit(environment=row[0], participant=row[1], row=_audit(row[2:])) for row in found]
 
     def callbacks(self, which: CallbackFilter) -> Sequence[KeptCallback]:
         """Callbacks, newest first; other message types, quarantined and unmatched ones included."""
