@@ -217,6 +217,27 @@ async def _held(here: World, running: Running) -> None:
     assert not any("exflex" in line for line in body["degraded"])
 
 
+async def test_a_renewal_of_the_token_is_never_in_a_messages_way(tmp_path: Path) -> None:
+    """By order of events: the SMP keeps the renewal waiting, and a message asked for meanwhile comes to its end."""
+
+    def early(text: str) -> str:
+        return text.replace("token_renewal: 0.8", "token_renewal: 0.001")
+
+    async with world(tmp_path, profile=early, token_life_s=1_000) as here, here.gateway() as running:
+        await here.ask("hams-bess", "HAMS 1")
+        await running.reaches("hams-bess", State.COMPLETED)
+        here.front.gated_path = here.wire.login
+        here.front.gate.clear()
+        before = len(here.front.requests(here.wire.login))
+        await holds(lambda: len(here.front.requests(here.wire.login)) >= before + 2)  # of both participants
+        await here.ask("hams-bess", "HAMS 2")
+        message = await running.reaches("hams-bess", State.COMPLETED, number=1)
+        assert not here.front.gate.is_set()
+        here.front.gate.set()
+        sent = here.front.requests(here.wire.assets, participant="exstor")
+        assert [seen.message_id for seen in sent][1:] == [each.id for each in here.story(message.id).submissions]
+
+
 async def test_a_second_401_on_a_fresh_token_holds_the_participant_only(tmp_path: Path, wire: Wire) -> None:
     """401 again after a fresh login: HELD, and the other participant's conversation goes on."""
     async with world(tmp_path, wire=wire) as here, here.gateway() as running:

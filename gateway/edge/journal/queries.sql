@@ -203,6 +203,7 @@ ON CONFLICT DO NOTHING
 
 -- :name public_keys
 SELECT owner, jwk FROM public_key WHERE environment = :environment ORDER BY seen_at, jwk
+
 -- :name audit_of_participants
 SELECT environment, participant, at, actor, event, submission_id, from_state, to_state, detail FROM audit
 WHERE message_id IS NULL AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
