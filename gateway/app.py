@@ -23,6 +23,7 @@ from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.journal.copying import back_up, file_faults
 from gateway.edge.journal.reader import KeptCallback, MessageStory, ParticipantAudit
+from gateway.edge.journal.stored import StoredJournal
 from gateway.edge.watch import changes
 from gateway.errors import ControlUnreachable, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
@@ -165,9 +166,7 @@ async def gateway(
     parts = Parts(configuration, environ, telemetry, clock or SystemClock(), entropy or SystemEntropy())
     state = Standing(started_at=parts.clock.now())
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_journal(configuration, environ, parts.clock, telemetry))
-        state.journal, state.newest = journal, journal.newest_at or 0
-        health_port = await stack.enter_async_context(parts.health(journal, state))
+        journal, health_port = await stack.enter_async_context(_journal(parts, state))
         state.upkeep = upkeep = parts.upkeep()
         state.accounts = accounts = await parts.accounts(stack, upkeep)
         notary = await stack.enter_async_context(
@@ -259,6 +258,29 @@ async def gateway(
         finally:
             state.phase = "draining"
     telemetry.emit("gateway_stopped")
+
+
+@asynccontextmanager
+async def _journal(parts: Parts, state: Standing) -> AsyncIterator[tuple[StoredJournal, int]]:
+    """The journal, held as ours, and the port of the health listener."""
+    where = parts.configuration.journal
+
+    def standing_by() -> None:
+        state.stand_by()
+        parts.telemetry.emit("journal_standing_by", path=str(where))
+
+    opening = open_journal(parts.configuration, parts.environ, parts.clock, parts.telemetry, standing_by)
+    async with AsyncExitStack() as stack:
+        if isinstance(where, Path):
+            journal = await stack.enter_async_context(opening)
+            port = await stack.enter_async_context(parts.health(state))
+        else:  # who stands by is asked how it is, too
+            port = await stack.enter_async_context(parts.health(state))
+            journal = await stack.enter_async_context(opening)
+        state.journal, state.newest, state.phase = journal, journal.newest_at or 0, "starting"
+        start = await stack.enter_async_context(background())
+        start(journal.hold(), "journal hold")
+        yield journal, port
 
 
 def _callback_rules(configuration: Configuration) -> dict[str, list[tuple[str, CallbackRule]]]:

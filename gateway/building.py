@@ -29,7 +29,6 @@ from gateway.ports import (
     AdapterSpec,
     Clock,
     Entropy,
-    Journal,
     KeyRing,
     OperationHandlers,
     Resources,
@@ -202,15 +201,16 @@ class Parts:
         return control_server(path, handlers, event=self.telemetry.emit, broken=reporter(broken))
 
     @asynccontextmanager
-    async def health(self, journal: Journal, state: Standing) -> AsyncIterator[int]:
+    async def health(self, state: Standing) -> AsyncIterator[int]:
         """The supervisor's and Prometheus' listener."""
 
         def readiness() -> Readiness:
             return state.readiness(self.clock.now())
 
         async def metrics() -> bytes:
-            depth = await journal.depth()
-            self.telemetry.depth(depth.messages, depth.relays)
+            if state.journal is not None:
+                depth = await state.journal.depth()
+                self.telemetry.depth(depth.messages, depth.relays)
             for gate in state.gates:
                 self.telemetry.available(gate.environment, available=gate.available)
             self.telemetry.certificates(state.upkeep.ends if state.upkeep is not None else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
@@ -17,9 +17,15 @@ from gateway.telemetry import Telemetry
 
 
 def open_journal(
-    configuration: Configuration, environ: Mapping[str, str], clock: Clock, telemetry: Telemetry
+    configuration: Configuration,
+    environ: Mapping[str, str],
+    clock: Clock,
+    telemetry: Telemetry,
+    standing_by: Callable[[], None] | None = None,
 ) -> AbstractAsyncContextManager[StoredJournal]:
     """Open the journal that the configuration names, as its gateway.
+
+    Several gateways may be given one database: all but one call ``standing_by`` and wait, where that is given.
 
     Raises:
         SecretError: its address cannot be read.
@@ -32,7 +38,13 @@ def open_journal(
     from gateway.edge.journal.postgres import PostgresJournal  # noqa: PLC0415 - 0.1 s that a file need not pay
 
     url = _url(where, environ)
-    return PostgresJournal.open(url, clock=clock, pipeline_after_verdict=after_verdict, event=telemetry.emit)
+    return PostgresJournal.open(
+        url,
+        clock=clock,
+        pipeline_after_verdict=after_verdict,
+        event=telemetry.emit,
+        standing_by=standing_by,
+    )
 
 
 @contextmanager

@@ -351,6 +351,13 @@ class Journal(Protocol):
         None when it is not in doubt any more, or when its message's not-after has passed; then it is due again later.
         """
 
+    async def still_ours(self) -> None:
+        """Make sure that no other gateway took this journal over while this process slept; stands before each send.
+
+        Raises:
+            JournalBroken: one has.
+        """
+
     async def settle(self, submission_id: str, attempt: int, settlement: Settlement) -> Changed:
         """Store what became of an attempt; a callback that came before this transaction id is applied with it."""
 

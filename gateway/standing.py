@@ -33,6 +33,10 @@ class Standing:
     upkeep: Upkeep | None = None
     unmatched: UnmatchedWatch | None = None
 
+    def stand_by(self) -> None:
+        """Another gateway has the journal: this one will take over when that ends."""
+        self.phase = "standing by: another gateway has the journal"
+
     def readiness(self, now: int) -> Readiness:
         """Answer `/readyz` at this time (µs UTC)."""
         reasons = [self.phase] if self.phase is not None else []

@@ -115,6 +115,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_opened": EventSpec("info"),
     "journal_full": EventSpec("error"),
     "journal_broken": EventSpec("critical"),
+    "journal_standing_by": EventSpec("info"),
     "journal_away": EventSpec("error"),
     "journal_back": EventSpec("info"),
     "evidence_sealed": EventSpec("info", ("participant",)),

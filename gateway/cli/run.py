@@ -62,13 +62,24 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _until_told(configuration: Configuration, telemetry: Telemetry) -> None:
-    told = asyncio.Event()
+    told, opening = asyncio.Event(), asyncio.current_task()
     loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        told.set()
+        if opening is not None:  # it may stand by for another gateway's end
+            opening.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    async with gateway(configuration, environ=os.environ, telemetry=telemetry) as running:
-        loop.add_signal_handler(signal.SIGHUP, running.renew)
-        await told.wait()
+        loop.add_signal_handler(number, tell)
+    try:
+        async with gateway(configuration, environ=os.environ, telemetry=telemetry) as running:
+            opening = None
+            loop.add_signal_handler(signal.SIGHUP, running.renew)
+            await told.wait()
+    except asyncio.CancelledError:
+        if not told.is_set():
+            raise
 
 
 def _first(group: BaseExceptionGroup[ErrorT]) -> ErrorT:

@@ -285,6 +285,7 @@ class Sender:
             signature, signed_at = "", self._clock.now()
         else:
             signature, signed_at = call.token, self._clock.now()
+            await self._journal.still_ours()
             came = await account.transport.submit(call, ticket.value)
             reply = account.believe(call, came)
         result = answer.interpret(

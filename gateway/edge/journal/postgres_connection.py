@@ -8,6 +8,10 @@ What must always hold
   is locked until the transaction ends; so who reads it afterwards knows how the last transaction ended.
 * A gateway that stops in the middle of a transaction (a pause, a dead network) is shown out by the server after
   :data:`_IDLE_S`, so that it holds nobody up.
+* One gateway has the journal. Its session holds an advisory lock, which ends with the session, and it counts a turn
+  within every :data:`LEASE_S`. Others stand by: they take over when the lock is free, or show the holder's session out
+  when they have seen no turn for as long as that, by their own clock, while the database could be reached. Taking over
+  raises the epoch, and from then on no transaction of the one before can begin.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -39,9 +43,13 @@ _IDLE_S = 5
 _CONNECT_S = 5
 # How long a database may be away before the process ends, and its supervisor begins it anew.
 RECONNECT_S = 60.0
+LEASE_S = 5.0  # without a turn for so long, the gateway that has the journal is taken to be dead
 _PAUSE_S = 0.2  # between two tries to reach it
 # Held by the one gateway on this journal. "SMP" is ours, and the schema parts journals that share a database.
 _LOCK = "SELECT pg_try_advisory_lock(x'534D50'::int, hashtext(current_schema()))"
+SHOW_OUT = """SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND classid = x'534D50'::int AND objid::bigint = hashtext(current_schema())::bigint & 4294967295"""
 _TURN = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _SESSION = (
     "SET client_encoding = 'UTF8'",
@@ -240,6 +248,7 @@ class WritingConnection:
         self._database = database
         self._connection = connection
         self._tell = tell
+        self.held_until = time.monotonic() + LEASE_S
         ((self.epoch,),) = connection.rows("raise_epoch", {"node": NODE})
         ((self._turn,),) = connection.ask("SELECT turn FROM node WHERE id = %(node)s", {"node": NODE})
 
@@ -250,6 +259,7 @@ class WritingConnection:
     def begin(self, now: int) -> Commit:
         """See `engine.Writing`."""
         stamp = Stamp(now=now, epoch=self.epoch, node=NODE)
+        held_until = time.monotonic() + LEASE_S
         self._turn += 1
         self._connection.ask("BEGIN")
         mine = self._connection.ask(
@@ -259,6 +269,7 @@ class WritingConnection:
         )
         if not mine:
             raise JournalBroken(f"epoch {self.epoch} is over: another gateway has this journal")
+        self.held_until = held_until  # whoever saw no turn since looked later than this began
         return Commit(self, stamp)
 
     def save(self) -> None:
@@ -298,10 +309,11 @@ class WritingConnection:
         while True:
             self._connection = self._database.again(first)
             try:
-                _lock(self._connection, self._database.name)
                 ((epoch, turn),) = self._connection.ask(
                     "SELECT epoch, turn FROM node WHERE id = %(node)s FOR UPDATE", {"node": NODE}
                 )
+                if epoch == self.epoch:
+                    _lock(self._connection, self._database.name)
             except (ConnectionLost, JournalLocked, StatementFailed) as error:
                 self._connection.close()
                 if time.monotonic() - first > RECONNECT_S:
@@ -314,7 +326,9 @@ class WritingConnection:
         """See `engine.Writing`; the server looks after itself."""
 
     def close(self) -> None:
-        """Give the connection back, and the journal with it."""
+        """Give the connection back, and the journal with it, at once and not only when the server notices."""
+        with suppress(JournalError):
+            self._connection.ask("SELECT pg_advisory_unlock_all()")
         self._connection.close()
 
 

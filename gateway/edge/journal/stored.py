@@ -323,6 +323,16 @@ class StoredJournal:
         """See `ports.Journal`."""
         return await self._list(listing.depth)
 
+    async def still_ours(self) -> None:
+        """See `ports.Journal`; a file's lock cannot be lost."""
+
+    async def hold(self) -> None:
+        """Keep the journal for as long as this runs; where others stand by, it must run.
+
+        Raises:
+            JournalBroken: another gateway has taken over.
+        """
+
     async def integrity(self) -> None:
         """Look for damage, which may take long; not every engine leaves that to us. Safe to cancel.
 
@@ -337,11 +347,13 @@ class StoredJournal:
 
     async def _lookup(self, read: Callable[[Reading], T]) -> T:
         """Read a few rows by key."""
+        await self.still_ours()
         with self._telling():
             return await self._lookups.read(read)
 
     async def _list(self, read: Callable[[Reading], T]) -> T:
         """Read what may be many rows."""
+        await self.still_ours()
         with self._telling():
             return await self._lists.read(read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import psycopg
@@ -13,6 +13,7 @@ import pytest
 from gateway.core.message import Hop
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
+from gateway.edge.journal import postgres as postgres_module
 from gateway.edge.journal import postgres_connection
 from gateway.edge.journal.migrations import load_migrations
 from gateway.edge.journal.postgres import PostgresJournal, look
@@ -300,3 +301,78 @@ async def test_who_was_replaced_while_away_does_not_come_back(postgres: Postgres
         with pytest.raises(JournalBroken, match="another gateway"):
             await settling
     assert [step[2] for step in place.steps(draft(1).id)] == [State.ACCEPTED, State.SENDING]
+
+
+# ---------------------------------------------------------------- several gateways on one database
+@asynccontextmanager
+async def second(place: Place) -> AsyncIterator[asyncio.Task[int]]:
+    """A gateway that stands by; its task ends with its epoch once it had the journal."""
+    stands_by = asyncio.Event()
+
+    async def take_over() -> int:
+        async with PostgresJournal.open(
+            url_of(place),
+            clock=place.clock,
+            pipeline_after_verdict=False,
+            event=lambda *_, **__: None,
+            standing_by=stands_by.set,
+        ) as journal:
+            return journal.epoch
+
+    task = asyncio.create_task(take_over())
+    try:
+        await stands_by.wait()
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_stands_by_takes_over_from_one_that_ends(place: Place) -> None:
+    """It waits while the other lives, and then begins the next epoch with everything that was stored."""
+    async with AsyncExitStack() as stack:
+        async with place.open() as journal:
+            await sent(journal, 1, "s1")
+            other = await stack.enter_async_context(second(place))
+            assert not other.done()
+        assert await other == 2
+    async with place.open() as journal:
+        assert await state_of(journal, 1) is State.IN_DOUBT
+
+
+async def test_a_gateway_that_counts_its_turns_is_never_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over several leases an idle gateway that holds its journal keeps it."""
+    for module in (postgres_module, postgres_connection):
+        monkeypatch.setattr(module, "LEASE_S", 1.0)
+    async with place.open() as journal, second(place) as other:
+        assert isinstance(journal, PostgresJournal)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(4):
+                await journal.hold()
+        assert not other.done()
+        await journal.append(draft(1))
+
+
+async def test_a_gateway_that_sleeps_is_replaced_and_can_do_nothing_when_it_wakes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without turns for a lease it is shown out; then it may neither write, nor read, nor send."""
+    for module in (postgres_module, postgres_connection):
+        monkeypatch.setattr(module, "LEASE_S", 0.5)
+    async with place.open() as journal:
+        assert isinstance(journal, PostgresJournal)
+        await sent(journal, 1, "s1")
+        async with second(place) as other:
+            assert await other == 2
+        for call in (journal.still_ours, journal.lanes, lambda: journal.settle("s1", 1, accepted("T"))):
+            with pytest.raises(JournalBroken, match="another gateway"):
+                await call()
+    assert [step[2] for step in place.steps(draft(1).id)] == [State.ACCEPTED, State.SENDING, State.IN_DOUBT]
+
+
+async def test_who_stands_by_can_be_told_to_end(place: Place) -> None:
+    """Cancelled while it stands by, it leaves nothing behind: the journal goes to the next one that asks."""
+    async with place.open(), second(place) as other:
+        other.cancel()
+    async with place.open():
+        pass
