@@ -6,21 +6,18 @@ our own member names. Every problem is found in one pass and names row, member a
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard
 
 from gateway.core import reference_data
-from gateway.core.fixed import FixedGroup, FixedList
+from gateway.core.glance import LARGEST_EXPONENT, all_fine, date_of
 from gateway.core.message import ASSETS, Kind, Problem
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_LARGEST_EXPONENT = 308  # as in strict_json: within the range of a double
 _SHOWN = 80  # characters of a value inside a sentence
 
 # What was found wrong with one value: its path below the row, a code, a sentence.
@@ -91,7 +88,7 @@ def _check_row(notes: _Notes, name: str, row: object, shape: Shape, profile: Pro
         return
     ref = row.get(shape.ref)
     notes.ref = ref if isinstance(ref, str) else None
-    if not _group_fine(row, shape, profile):
+    if not all_fine(row, shape, profile):
         for path, code, message in _group(row, shape.members, "", profile):
             notes.problem(path, code, message)
     for paths in shape.require_any:
@@ -141,7 +138,7 @@ def _check_number(value: object, spec: FieldSpec, path: str, _profile: Profile) 
         yield path, "not_a_number", f"{_show(value)} is not an exact number"
         return
     number = Decimal(value)
-    if not number.is_finite() or abs(number.adjusted()) > _LARGEST_EXPONENT:
+    if not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
         yield path, "not_finite", f"{_show(value)} is not a finite number"
         return
     low, high = spec.range
@@ -191,7 +188,7 @@ def _check_count(value: object, spec: FieldSpec, path: str) -> Iterator[Finding]
 
 
 def _check_date(value: object, _spec: FieldSpec, path: str, _profile: Profile) -> Iterator[Finding]:
-    if _date(value) is None:
+    if date_of(value) is None:
         yield path, "not_a_date", f"{_show(value)} is not a calendar date such as 2026-12-01"
 
 
@@ -235,115 +232,11 @@ _CHECKS: Mapping[FieldType, _Check] = {
 }
 
 
-# ---------------------------------------------------------------- the same in short, for the rows that are all right
-# Each says True only where the check of its type finds nothing; what it leaves open is looked at closely. A batch of
-# 1000 assets has some 20,000 members, of which nearly all are fine.
-def _group_fine(members: object, spec: FieldSpec | Shape, profile: Profile) -> bool:
-    if type(members) is FixedGroup:
-        return _fixed_fine(members, spec, profile, _members_fine)
-    return type(members) is dict and _members_fine(members, spec, profile)
-
-
-def _fixed_fine(node: FixedT, spec: SpecT, profile: Profile, judge: Callable[[FixedT, SpecT, Profile], bool]) -> bool:
-    """Judge a part that never changes once for each member and profile that it is held against."""
-    known = node.fine
-    if known is not None and known[0] is spec and known[1] is profile:
-        return True
-    fine = judge(node, spec, profile)
-    node.fine = (spec, profile) if fine else None
-    return fine
-
-
-def _members_fine(members: Mapping[str, object], spec: FieldSpec | Shape, profile: Profile) -> bool:
-    known = 0
-    for name, _, field_spec in spec.wire_members:
-        value = members.get(name, _MISSING)
-        if value is _MISSING:
-            if field_spec.required:
-                return False
-            continue
-        known += 1
-        if value is None:
-            if not field_spec.nullable:
-                return False
-        elif not _FINE[field_spec.word](value, field_spec, profile):
-            return False
-    return known == len(members)
-
-
-def _text_fine(value: object, spec: FieldSpec, _profile: Profile) -> bool:
-    if type(value) is not str or (spec.length is not None and len(value) > spec.length):
-        return False
-    return value.isprintable() and bool(value) and not value.isspace()
-
-
-def _number_fine(value: object, spec: FieldSpec, _profile: Profile) -> bool:
-    if type(value) is int:
-        value = Decimal(value)
-    if type(value) is not Decimal or not value.is_finite():
-        return False
-    if not -_LARGEST_EXPONENT <= value.adjusted() <= _LARGEST_EXPONENT:
-        return False
-    low, high = spec.range
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _word_fine(value: object, spec: FieldSpec, profile: Profile) -> bool:
-    return type(value) is str and value in profile.enums[spec.words or ""]
-
-
-def _date_fine(value: object, _spec: FieldSpec, _profile: Profile) -> bool:
-    return _date(value) is not None
-
-
-def _gsp_group_fine(value: object, _spec: FieldSpec, _profile: Profile) -> bool:
-    return type(value) is str and value in reference_data.GSP_GROUPS
-
-
-def _meter_points_fine(value: object, spec: FieldSpec, profile: Profile) -> bool:
-    if type(value) is FixedList:
-        return _fixed_fine(value, spec, profile, _points_fine)
-    return type(value) is list and _points_fine(value, spec, profile)
-
-
-def _points_fine(value: Sequence[object], spec: FieldSpec, profile: Profile) -> bool:
-    if not spec.at_least <= len(value) <= (spec.at_most or len(value)):
-        return False
-    for point in value:
-        if not isinstance(point, dict) or not _group_fine(point, spec, profile):
-            return False
-        if point.get("type") == "MPAN" and not (type(point.get("id")) is str and reference_data.is_mpan(point["id"])):
-            return False
-    return True
-
-
-def _looked_at_closely(_value: object, _spec: FieldSpec, _profile: Profile) -> bool:
-    return False
-
-
-FixedT = TypeVar("FixedT", FixedGroup, FixedList)
-SpecT = TypeVar("SpecT", bound="FieldSpec | Shape")
-_MISSING = object()
-_FINE: Mapping[str, Callable[[object, FieldSpec, Profile], bool]] = {
-    str(FieldType.TEXT): _text_fine,
-    str(FieldType.BM_UNIT): _text_fine,
-    str(FieldType.NUMBER): _number_fine,
-    str(FieldType.MAGNITUDE): _number_fine,
-    str(FieldType.WORD): _word_fine,
-    str(FieldType.WORDS): _looked_at_closely,
-    str(FieldType.NAMES): _looked_at_closely,
-    str(FieldType.DATE): _date_fine,
-    str(FieldType.GSP_GROUP): _gsp_group_fine,
-    str(FieldType.METER_POINTS): _meter_points_fine,
-    str(FieldType.GROUP): _group_fine,
-}
-
-
 # ---------------------------------------------------------------- rules that bind several members
 def _dates_in_order(notes: _Notes, row: Mapping[str, object], _profile: Profile) -> None:
     if row.get("endDate") is None:
         return
-    start, end = _date(row.get("startDate")), _date(row.get("endDate"))
+    start, end = date_of(row.get("startDate")), date_of(row.get("endDate"))
     if start is not None and end is not None and end < start:
         notes.problem("endDate", "dates", f"{end} is before the start date {start}")
 
@@ -386,15 +279,6 @@ def _at(row: Mapping[str, object], path: str) -> object:
 
 def _present(value: object) -> bool:
     return value is not None and value != []
-
-
-def _date(value: object) -> dt.date | None:
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        return None
-    try:
-        return dt.date.fromisoformat(value)
-    except ValueError:
-        return None
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:

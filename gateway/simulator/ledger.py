@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from gateway.simulator import recall
 from gateway.simulator.record import (
     Arrival,
     Callback,
     CallbackState,
     Decision,
-    Delivery,
     Entry,
     Mischief,
     Outcome,
@@ -85,31 +85,31 @@ class Ledger:
     def read(cls, path: Path) -> list[Entry]:
         """Every transaction in the order in which they were given out; needs no running simulator."""
         with closing(_connect(path)) as db:
-            return _entries(db)
+            return recall.entries(db)
 
     @classmethod
     def read_arrivals(cls, path: Path) -> list[Arrival]:
         """Every signed submission in the order of arrival, repetitions and refusals included."""
         with closing(_connect(path)) as db:
-            return _arrivals(db)
+            return recall.arrivals(db)
 
     @classmethod
     def read_mischief(cls, path: Path) -> list[Mischief]:
         """Every fault that was drawn, in order."""
         with closing(_connect(path)) as db:
-            return _mischief(db)
+            return recall.mischief(db)
 
     def entries(self) -> list[Entry]:
         """As :meth:`read`, of this ledger."""
-        return _entries(self._db)
+        return recall.entries(self._db)
 
     def arrivals(self) -> list[Arrival]:
         """As :meth:`read_arrivals`, of this ledger."""
-        return _arrivals(self._db)
+        return recall.arrivals(self._db)
 
     def mischief(self) -> list[Mischief]:
         """As :meth:`read_mischief`, of this ledger."""
-        return _mischief(self._db)
+        return recall.mischief(self._db)
 
     def arrived(self) -> int:
         """How many signed submissions came that no fault kept out, repetitions and refusals included."""
@@ -146,11 +146,11 @@ class Ledger:
 
     def transaction(self, transaction_id: str) -> Transaction | None:
         """The transaction with this id."""
-        return _transaction(self._db, "SELECT * FROM transactions WHERE id = ?", transaction_id)
+        return recall.transaction(self._db, "SELECT * FROM transactions WHERE id = ?", transaction_id)
 
     def transaction_of(self, participant: str, submission: str) -> Transaction | None:
         """The first transaction of this submission id."""
-        return _transaction(
+        return recall.transaction(
             self._db,
             "SELECT * FROM transactions WHERE participant = ? AND submission = ? ORDER BY seq",
             participant,
@@ -268,7 +268,7 @@ def _judge(db: sqlite3.Connection, received: Received, *, deduplicate: bool) -> 
     if not deduplicate:
         return Outcome.ACCEPTED, None
     query = "SELECT * FROM transactions WHERE participant = ? AND submission = ?"
-    known = _transaction(db, query, received.participant, received.submission)
+    known = recall.transaction(db, query, received.participant, received.submission)
     if known is None:
         return Outcome.ACCEPTED, None
     same = (known.kind, known.sha256) == (received.kind, received.sha256)
@@ -322,83 +322,4 @@ def _record(db: sqlite3.Connection, received: Received, outcome: Outcome, transa
             outcome,
             transaction.id if transaction else None,
         ),
-    )
-
-
-def _transaction(db: sqlite3.Connection, query: str, *arguments: str) -> Transaction | None:
-    row = db.execute(query, arguments).fetchone()
-    if row is None:
-        return None
-    return Transaction(
-        seq=row["seq"],
-        id=row["id"],
-        participant=row["participant"],
-        submission=row["submission"],
-        kind=row["kind"],
-        body=row["body"],
-        sha256=row["sha256"],
-        status=Status(row["status"]),
-        received_at=row["received_at"],
-        completed_at=row["completed_at"],
-        created=tuple((name, smp_id) for name, smp_id in json.loads(row["created"])),
-        errors=tuple(json.loads(row["errors"])),
-    )
-
-
-def _arrivals(db: sqlite3.Connection) -> list[Arrival]:
-    return [
-        Arrival(
-            seq=row["seq"],
-            at=row["at"],
-            last_byte_ns=row["last_byte_ns"],
-            participant=row["participant"],
-            submission=row["submission"],
-            sha256=row["sha256"],
-            outcome=Outcome(row["outcome"]),
-            transaction_id=row["transaction_id"],
-        )
-        for row in db.execute("SELECT * FROM arrival ORDER BY seq")
-    ]
-
-
-def _mischief(db: sqlite3.Connection) -> list[Mischief]:
-    return [
-        Mischief(**row)
-        for row in db.execute("SELECT seq, at, name AS fault, transaction_id, status FROM fault ORDER BY seq")
-    ]
-
-
-def _entries(db: sqlite3.Connection) -> list[Entry]:
-    db.execute("BEGIN")  # one view of all tables, whatever the simulator writes meanwhile
-    try:
-        return [_entry(db, row) for row in db.execute("SELECT * FROM transactions ORDER BY seq").fetchall()]
-    finally:
-        db.execute("COMMIT")
-
-
-def _entry(db: sqlite3.Connection, row: sqlite3.Row) -> Entry:
-    key: Sequence[str] = (row["id"],)
-    (arrivals,) = db.execute("SELECT count(*) FROM arrival WHERE transaction_id = ?", key).fetchone()
-    effects = db.execute("SELECT name FROM effect WHERE transaction_id = ? ORDER BY rowid", key)
-    callback = db.execute("SELECT id, state FROM callback WHERE transaction_id = ?", key).fetchone()
-    tries = (
-        db.execute("SELECT number, at, status FROM delivery WHERE callback = ? ORDER BY number", (callback["id"],))
-        if callback
-        else ()
-    )
-    return Entry(
-        seq=row["seq"],
-        received_at=row["received_at"],
-        participant=row["participant"],
-        submission=row["submission"],
-        sha256=row["sha256"],
-        transaction_id=row["id"],
-        kind=row["kind"],
-        status=Status(row["status"]),
-        completed_at=row["completed_at"],
-        effects=tuple(effect["name"] for effect in effects),
-        errors=tuple(json.loads(row["errors"])),
-        arrivals=arrivals,
-        callback=CallbackState(callback["state"]) if callback else None,
-        deliveries=tuple(Delivery(number=t["number"], at=t["at"], status=t["status"]) for t in tries),
     )
