@@ -11,10 +11,11 @@ from pathlib import Path
 
 from asyncua import Client, ua
 
+from adapters.opcua.listener import build
 from gateway.core.transaction import State
 from tests.adapters.opcua.server_rig import call, put, shows
 from tests.ports import free_ports
-from tests.system.rig import World, until, world
+from tests.system.rig import World, holds, until, world
 
 SITE = "cowes-bess"
 MPAN = "2000000000200"
@@ -71,6 +72,7 @@ class Ems:
 @asynccontextmanager
 async def site(folder: Path) -> AsyncIterator[tuple[World, Callable[[], Client]]]:
     """The world with this site in it, and what makes clients of its server."""
+    await build("urn:test:first", "makes what all servers of this process share, which may take its time")
     (port,) = free_ports(1)
     async with world(folder, processing_delay_s=0.05) as here:
         (here.folder / "sites" / f"{SITE}.yaml").write_text(YAML.replace("PORT", str(port)), "utf-8")
@@ -79,28 +81,16 @@ async def site(folder: Path) -> AsyncIterator[tuple[World, Callable[[], Client]]
 
 
 @asynccontextmanager
-async def called(made: Callable[[], Client]) -> AsyncIterator[Ems]:
-    """Connect when the server is there."""
-    found: list[Client] = []
-
-    async def probe() -> bool:
-        client = made()
-        try:
-            await client.connect()
-        except (OSError, TimeoutError):
-            client.disconnect_socket()
-            return False
-        found.append(client)
-        return True
-
-    await until(probe)
-    async with found[0] as client:
+async def called(here: World, made: Callable[[], Client], life: int = 1) -> AsyncIterator[Ems]:
+    """Connect when the server listens, in the gateway's first life or another one."""
+    await holds(lambda: len(here.events("site_connected", site=SITE)) >= life)
+    async with made() as client:
         yield Ems(client)
 
 
 async def test_a_submitted_message_becomes_an_asset(tmp_path: Path) -> None:
     """Answered after the commit, created with exact numbers, and told; a bad one is refused with its reasons."""
-    async with site(tmp_path) as (here, made), here.gateway() as running, called(made) as ems:
+    async with site(tmp_path) as (here, made), here.gateway() as running, called(here, made) as ems:
         await put(ems.client, "BESS.Energy", 57.5, ua.VariantType.Double)
         answered = await ems.submit("A-1", "COWES 1")
         message = await running.reaches(SITE, State.COMPLETED)
@@ -122,7 +112,7 @@ async def test_a_submitted_message_becomes_an_asset(tmp_path: Path) -> None:
 
 async def test_an_id_is_one_message_however_often_it_comes(tmp_path: Path) -> None:
     """The same again answers what became of it; another content under the id is refused, and the first one stands."""
-    async with site(tmp_path) as (here, made), here.gateway() as running, called(made) as ems:
+    async with site(tmp_path) as (here, made), here.gateway() as running, called(here, made) as ems:
         await put(ems.client, "BESS.Energy", 57.5, ua.VariantType.Double)
         first = await ems.submit("A-1", "COWES 1")
         await running.reaches(SITE, State.COMPLETED)
@@ -138,13 +128,13 @@ async def test_a_site_that_was_away_gets_its_results_in_order(tmp_path: Path) ->
     """Three verdicts wait, the gateway restarts in between; each is shown when the last was taken, numbers rise."""
     async with site(tmp_path) as (here, made):
         async with here.gateway() as running:
-            async with called(made) as ems:
+            async with called(here, made) as ems:
                 await put(ems.client, "BESS.Energy", 57.5, ua.VariantType.Double)
                 for number in (1, 2, 3):
                     assert (await ems.submit(f"A-{number}", f"COWES {number}")).StatusCode.is_good()
             for number in range(3):
                 await running.reaches(SITE, State.COMPLETED, number=number)
-        async with here.gateway() as running, called(made) as ems:
+        async with here.gateway() as running, called(here, made, life=2) as ems:
             found = [await ems.result() for _ in range(3)]
             await running.relayed()
     assert [caller for _, caller, _, _ in found] == ["A-1", "A-2", "A-3"]
