@@ -22,6 +22,7 @@ from pydantic import (
 
 from adapters.modbus.addresses import (
     ADDRESSES,
+    Address,
     AddressField,
     Duration,
     Listen,
@@ -302,9 +303,32 @@ class ModbusPoint(BaseModel):
         other = self.scale_factor.register
         return range(min(self.window.start, other), max(self.window.stop, other + 1))
 
+    def shifted(self, registers: int, element: range) -> Self:
+        """The same point so many registers further on; a scale factor in ``element`` moves along, another is for all.
+
+        Raises:
+            ValueError: outside the table.
+        """
+        moved = {"address": _further(self.address, registers, self.size)}
+        if self.scale_factor is not None and self.scale_factor.register in element:
+            moved["scale_factor"] = _further(self.scale_factor, registers, 1)
+        place = self.model_copy(update=moved)
+        if len(place.reach) > REGISTERS_PER_READ:
+            said = f"{place.scale_factor} is too far from {place.address}: both must come in one answer"
+            raise ValueError(said)
+        return place
+
     @property
     def absent(self) -> int | None:
         """The registers as one unsigned number, most significant first, when there is no value."""
         if self.not_available == "sunspec":
             return SUNSPEC_NOT_AVAILABLE[self.kind]
         return self.not_available
+
+
+def _further(address: Address, registers: int, size: int) -> Address:
+    if address.register + registers + size > ADDRESSES:
+        raise ValueError(
+            f"{address.table}:{address.register + registers} with {size} registers is outside 0..{ADDRESSES - 1}"
+        )
+    return Address(address.table, address.register + registers)

@@ -14,7 +14,7 @@ import typer
 
 from gateway.app import adapters, unusable
 from gateway.cli.configured import ConfigPath, StateFolder
-from gateway.core.request_plan import RequestPlan, described, overloads, shown
+from gateway.core.request_plan import RequestPlan, described, listed, overloads, shown
 from gateway.errors import ConfigError, ConfigProblem
 from gateway.settings.configuration import Configuration, load, run_site_tests
 from gateway.settings.references import ending_certificates, unreadable
@@ -87,7 +87,7 @@ def _plan_lines(plans: Mapping[str, RequestPlan], *, whole: bool) -> list[str]:
     for name, plan in sorted(plans.items()):
         lines.append(f"plan: {name}: {described(plan)}")
         lines += [
-            f"plan:   {request.what} every {shown(request.every)}: {', '.join(request.points)}"
+            f"plan:   {request.what} every {shown(request.every)}: {listed(request.points)}"
             for request in (plan.requests if whole else ())
         ]
     return lines

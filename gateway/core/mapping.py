@@ -2,7 +2,8 @@
 
 ``{point: NAME}`` takes a reading, ``{expr: ARITHMETIC}`` calculates with readings, ``{path: JMESPATH}`` takes a value
 of the JSON that the site sent; an asset with ``for_each: JMESPATH`` is repeated for every element of a list there, and
-its paths begin at that element.
+its paths begin at that element. With ``for_each: {array: NAME}`` it is repeated for every element of an array of the
+site, and its points are that element's (core/places.py).
 
 Rules
 -----
@@ -14,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -23,6 +24,7 @@ from gateway.core.document import JsonPath, Missing
 from gateway.core.expression import Expression
 from gateway.core.fixed import CONSTANTS, FixedGroup, FixedList, fixed
 from gateway.core.message import Kind, Problem
+from gateway.core.places import Array, Each, Formula, PerElement, Pick, Repeated, Slot, points_in, repeated
 from gateway.core.point import Quality, Reading, Snapshot
 from gateway.core.schedule import Schedule
 from gateway.core.transaction import State
@@ -96,37 +98,6 @@ Trigger = MailboxTrigger | ChangeTrigger | EdgeTrigger | TimeTrigger | MessageTr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """A place of a template that a point's value fills."""
-
-    point: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
-    """A place of a template that a value of the site's JSON fills; ``optional`` leaves the member out without one."""
-
-    path: JsonPath
-    scale: Decimal = Decimal(1)
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Formula:
-    """A place of a template that arithmetic over points fills; a point that cannot be used is told as one alone."""
-
-    expression: Expression
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Each:
-    """An asset of a template that is repeated for every element of a list of the site's JSON."""
-
-    path: JsonPath
-    asset: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedMessage:
     """An entry of a unit's YAML that means the assets of a message, of this site or of another of its participant."""
 
@@ -170,19 +141,19 @@ class Composed:
     problems: tuple[Problem, ...] = ()
 
 
-def compile_template(tree: Mapping[str, object]) -> dict[str, object]:
-    """Turn the places of a plain tree into :class:`Slot`, :class:`Pick` and :class:`Each`; the top is never one itself.
+def compile_template(tree: Mapping[str, object], arrays: Mapping[str, Array] | None = None) -> dict[str, object]:
+    """Turn the places of a plain tree into those of core/places.py; the top is never one itself.
 
     Raises:
-        ValueError: a path is not JMESPath, or an expression not arithmetic.
+        ValueError: a path is not JMESPath, an expression not arithmetic, or there is no such array.
     """
-    return {key: _compile(value) for key, value in tree.items()}
+    return {key: _compile(value, arrays or {}) for key, value in tree.items()}
 
 
 def points_of(spec: MessageSpec) -> tuple[str, ...]:
     """The points that the message reads, each once, in the order of the YAML."""
     names = [each.name for each in spec.aligned if isinstance(each, AlignedName)]
-    return tuple(dict.fromkeys((*_points(spec.template), *_points(names))))
+    return tuple(dict.fromkeys((*points_in(spec.template), *points_in(names))))
 
 
 def name_of(entry: AlignedName, snapshot: Snapshot, document: object) -> object:
@@ -198,7 +169,7 @@ def compile_name(tree: Mapping[Literal["point", "path"], str]) -> Slot | Pick:
     Raises:
         ValueError: a path is not JMESPath, or it is neither.
     """
-    place = _compile(dict(tree))
+    place = _compile(dict(tree), {})
     if not isinstance(place, Slot | Pick):
         raise ValueError("neither a point nor a path")  # noqa: TRY004 - as for a path that is none
     return place
@@ -232,6 +203,8 @@ class _Source:
 
 def _rows(asset: object, whole: _Source, problems: list[Problem]) -> list[tuple[object, _Source]]:
     """The template and the source of each asset that one item of the YAML stands for."""
+    if isinstance(asset, Repeated):
+        return [(each, whole) for each in asset.assets[: _used(asset, whole.snapshot, problems)]]
     if not isinstance(asset, Each):
         return [(asset, whole)]
     if whole.element is None:
@@ -241,6 +214,22 @@ def _rows(asset: object, whole: _Source, problems: list[Problem]) -> list[tuple[
         problems.append(Problem(code=rows.code, message=rows.detail))
         return []
     return [(asset.asset, _Source(whole.snapshot, row)) for row in rows]
+
+
+def _used(repeated: Repeated, snapshot: Snapshot, problems: list[Problem]) -> int:
+    """How many elements of an array there are now; what is wrong with that number concerns the whole message."""
+    most = len(repeated.assets)
+    if repeated.used is None:
+        return most
+    value = _taken(Slot(point=repeated.used), snapshot)
+    if isinstance(value, Missing):
+        problems.append(Problem(code=value.code, message=value.detail))
+        return 0
+    if not isinstance(value, Decimal) or value not in range(most + 1):
+        said = f"point {repeated.used}: {value} is no number of elements of array {repeated.array}, which has {most}"
+        problems.append(Problem(code="out_of_range", message=said))
+        return 0
+    return int(value)
 
 
 def _fill_row(node: object, source: _Source, row: int | None, problems: list[Problem]) -> object:
@@ -288,19 +277,20 @@ def _found(node: Slot | Pick | Formula, source: _Source) -> object:
         case Pick():
             return _picked(node, source.element)
         case _:
-            return _calculated(node.expression, source.snapshot)
+            return _calculated(node, source.snapshot)
 
 
-def _calculated(expression: Expression, snapshot: Snapshot) -> object:
+def _calculated(formula: Formula, snapshot: Snapshot) -> object:
     """The value of an expression, or why there is none."""
     numbers: dict[str, Decimal] = {}
-    for point in expression.points:
+    expression = formula.expression
+    for name, point in zip(expression.points, formula.readings, strict=True):
         value = _taken(Slot(point=point), snapshot)
         if isinstance(value, Missing):
             return value
         if not isinstance(value, Decimal):
             return Missing("not_a_number", f"point {point} is not a number")
-        numbers[point] = value
+        numbers[name] = value
     try:
         return expression.value(numbers)
     except ArithmeticError:
@@ -336,6 +326,8 @@ _ABSENT = object()  # marks a member that nothing usable fills
 
 # Words of the YAML beside the wire profile's own members, which are all in camelCase.
 FOR_EACH = "for_each"
+ARRAY = "array"
+EACH = "each"
 PICK_MEMBERS = frozenset({"path", "scale", "optional"})
 
 
@@ -358,36 +350,30 @@ def _name_of(filled: object) -> str | None:
     return None
 
 
-def _compile(node: object) -> object:
+def _compile(node: object, arrays: Mapping[str, Array]) -> object:
     match node:
         case dict() if len(node) == 1 and isinstance(node.get("point", node.get("expr")), str):
             return Slot(point=node["point"]) if "point" in node else Formula(expression=Expression(node["expr"]))
+        case dict() if len(node) == 1 and isinstance(node.get(EACH), list):
+            return PerElement(values=tuple(node[EACH]))
         case dict() if "path" in node and node.keys() <= PICK_MEMBERS:
-            scale = node.get("scale", 1)
-            return Pick(
-                path=JsonPath(str(node["path"])), scale=Decimal(str(scale)), optional=bool(node.get("optional", False))
-            )
+            scale, optional = Decimal(str(node.get("scale", 1))), bool(node.get("optional", False))
+            return Pick(path=JsonPath(str(node["path"])), scale=scale, optional=optional)
         case dict() if FOR_EACH in node:
-            rest = {key: _compile(value) for key, value in node.items() if key != FOR_EACH}
-            return Each(path=JsonPath(str(node[FOR_EACH])), asset=rest)
+            return _compile_repeated(node, arrays)
         case dict():
-            return fixed({key: _compile(value) for key, value in node.items()})
+            node = fixed({key: _compile(value, arrays) for key, value in node.items()})
         case list():
-            return fixed([_compile(item) for item in node])
-        case _:
-            return node
+            node = fixed([_compile(item, arrays) for item in node])
+    return node
 
 
-def _points(node: object) -> Iterator[str]:
-    if isinstance(node, Slot):
-        yield node.point
-    elif isinstance(node, Formula):
-        yield from node.expression.points
-    elif isinstance(node, Each):
-        yield from _points(node.asset)
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _points(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _points(item)
+def _compile_repeated(node: Mapping[str, object], arrays: Mapping[str, Array]) -> Each | Repeated:
+    asset = {key: _compile(value, arrays) for key, value in node.items() if key != FOR_EACH}
+    source = node[FOR_EACH]
+    if not isinstance(source, Mapping):
+        return Each(path=JsonPath(str(source)), asset=asset)
+    array = arrays.get(str(source.get(ARRAY)))
+    if array is None:
+        raise ValueError(f"there is no array {source.get(ARRAY)}")
+    return repeated(asset, array)

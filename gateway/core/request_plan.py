@@ -50,6 +50,24 @@ def described(plan: RequestPlan) -> str:
     return "; ".join(cycles)
 
 
+def listed(points: Iterable[str]) -> str:
+    """The points of a request; those of an array by its elements, such as ``pcs.0-3 rated energy``."""
+    elements: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    alone: list[str] = []
+    members: dict[tuple[str, int], list[str]] = {}
+    for point in points:
+        array, _, rest = point.partition(".")
+        index, _, member = rest.partition(".")
+        if member:
+            members.setdefault((array, int(index)), []).append(member)
+        else:
+            alone.append(point)
+    for (array, number), names in members.items():
+        elements.setdefault((array, tuple(sorted(names))), []).append(number)
+    repeated = [f"{array}.{_numbers(numbers)} {' '.join(names)}" for (array, names), numbers in elements.items()]
+    return ", ".join([*alone, *repeated])
+
+
 def overloads(plans: Mapping[str, RequestPlan]) -> Iterator[str]:
     """A sentence for each period that cannot be met, and for each line that is asked for more than all of its time."""
     late: set[str] = set()
@@ -72,6 +90,12 @@ def shown(time: int) -> str:
     """A time for people."""
     milliseconds = time / _MILLISECOND
     return f"{milliseconds:.0f}ms" if milliseconds < _MILLISECOND else f"{milliseconds / _MILLISECOND:g}s"
+
+
+def _numbers(numbers: list[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    whole = len(numbers) == last - first + 1
+    return f"{first}-{last}" if whole and last > first else ",".join(str(number) for number in sorted(numbers))
 
 
 def _by_line(plans: Mapping[str, RequestPlan]) -> Mapping[str, list[str]]:

@@ -12,6 +12,7 @@ from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, payload_window
 from gateway.core.mapping import ChangeTrigger, EdgeTrigger, MailboxTrigger, MessageTrigger, Trigger, VerdictTrigger
 from gateway.core.point import Access, PointSpec
 from gateway.core.transaction import TERMINAL
+from gateway.settings.arrays import array_of, meant
 from gateway.settings.binding import check_bound
 from gateway.settings.document import Path, leaves
 from gateway.settings.quantities import among, shown
@@ -66,11 +67,13 @@ def _participant(parts: SiteParts, world: World) -> None:
 
 def _connections(parts: SiteParts) -> None:
     known = parts.names("connections")
-    for section in ("points", "mailboxes"):
+    for section in ("points", "arrays", "mailboxes"):
         for name in sorted(parts.names(section)):
             path: Path = (section, name, "connection")
             if path in parts.document.values:
                 _known(parts, path, _at(parts, path), known, "connection")
+    for name, array in parts.arrays.items():
+        _known(parts, ("arrays", name, "used"), array.used, parts.names("points"), "point")
     for name, settings in parts.links.items():
         for sentence in settings.warnings() if isinstance(settings, Warns) else ():
             parts.blame(("connections", name), sentence, key=True, warning=True)
@@ -116,24 +119,42 @@ def _named(parts: SiteParts, path: Path, trigger: Trigger) -> None:
     for section in ("assets", "unit", "aligned"):
         for at, value in leaves(_at(parts, (*path, section)), (*path, section)):
             points = (value,) if at[-1] == "point" else Expression(str(value)).points if at[-1] == "expr" else ()
-            for point in points:
-                _known(parts, at, point, parts.names("points"), "point")
-                _in_payload(parts, at, str(point), trigger)
+            for name in points:
+                _place(parts, at, name, trigger)
 
 
-def _in_payload(parts: SiteParts, path: Path, name: str, trigger: Trigger) -> None:
-    """A point in a mailbox's payload has a value within a request of that mailbox only."""
+def _place(parts: SiteParts, path: Path, name: object, trigger: Trigger) -> None:
+    """A name in a place of a message, and the points that it means."""
+    homes = [array.name for array in parts.arrays.values() if name in array.members]
+    found = meant(parts, path, str(name))
+    if found == (name,) and homes and name not in parts.names("points"):
+        said = (
+            f"point {name} is one of array {homes[0]}; write for_each: {{array: {homes[0]}}} beside the asset's members"
+        )
+        parts.blame(path, said)
+    elif found == (name,):
+        _known(parts, path, name, parts.names("points"), "point")
+    array = array_of(parts, path[:4])
+    for point in (*found, *((array.used,) if array is not None and array.used is not None else ())):
+        if _in_payload(parts, path, point, trigger):
+            return
+
+
+def _in_payload(parts: SiteParts, path: Path, name: str, trigger: Trigger) -> bool:
+    """A point in a mailbox's payload has a value within a request of that mailbox only; whether it was blamed."""
     own = trigger.mailbox if isinstance(trigger, MailboxTrigger) else None
     if name not in parts.points or own not in {None, *parts.mailboxes}:
-        return
+        return False
     place = parts.places[name]
     if not isinstance(place, Placed):
-        return
+        return False
     for box in parts.mailboxes.values():
         here = box.connection == parts.points[name].connection and box.name != own
         if here and _meet(place.window, payload_window(box, box.capacity)):
             said = f"point {name} lies in the payload of mailbox {box.name}, and no request of it makes this message"
             parts.blame(path, said)
+            return True
+    return False
 
 
 def _sent(parts: SiteParts, name: str, trigger: MessageTrigger) -> None:

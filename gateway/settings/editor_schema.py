@@ -15,10 +15,11 @@ from pydantic import BaseModel
 
 from gateway.core import openapi
 from gateway.core.alignment import ALIGNED_ASSETS
-from gateway.core.mapping import FOR_EACH
+from gateway.core.mapping import ARRAY, EACH, FOR_EACH
 from gateway.core.profile import FieldSpec, FieldType, Profile
 from gateway.ports import AdapterSpec
 from gateway.settings import host, models
+from gateway.settings.arrays import ArrayPart
 from gateway.settings.binding import BoundMailbox
 from gateway.settings.further import FurtherMessage
 
@@ -44,6 +45,13 @@ _PICK: Schema = {
     "description": "a value of the site's own JSON, by JMESPath",
     "properties": {"path": {"type": "string"}, "scale": {"type": "number"}, "optional": {"type": "boolean"}},
     "required": ["path"],
+    "additionalProperties": False,
+}
+_EACH: Schema = {
+    "type": "object",
+    "description": "a constant of its own for each element of the array",
+    "properties": {EACH: {"type": "array", "minItems": 1}},
+    "required": [EACH],
     "additionalProperties": False,
 }
 _NAME: Schema = {"anyOf": [_PLACE, _PICK]}
@@ -90,6 +98,7 @@ def _site(adapters: Mapping[str, AdapterSpec], profile: Profile) -> Schema:
     sections = {
         "connections": [_joined(models.Connection, spec.connection_model, spec) for spec in _sorted(adapters)],
         "points": [_joined(models.Point, spec.point_model, spec) for spec in _sorted(adapters)],
+        "arrays": [_array(spec) for spec in _sorted(adapters) if hasattr(spec.point_model, "shifted")],
         "mailboxes": [models.Mailbox.model_json_schema(), BoundMailbox.model_json_schema()],
         "messages": [_message(profile, adapters), *_further(profile)],
     }
@@ -124,12 +133,31 @@ def _joined(generic: type[BaseModel], own: type[BaseModel], spec: AdapterSpec) -
     }
 
 
+def _array(spec: AdapterSpec) -> Schema:
+    """An array, whose points are those of a protocol with registers, without their connection."""
+    schema, point = ArrayPart.model_json_schema(), _joined(models.Point, spec.point_model, spec)
+    definitions = {**schema.pop("$defs", {}), **point.pop("$defs")}
+    del point["properties"]["connection"]
+    point["required"] = [name for name in point["required"] if name != "connection"]
+    schema["properties"]["points"]["additionalProperties"] = point
+    return {**schema, "$defs": definitions}
+
+
 def _message(profile: Profile, adapters: Mapping[str, AdapterSpec]) -> Schema:
     schema = models.Message.model_json_schema()
     asset = _members(profile.asset.members, profile)
     asset["properties"][FOR_EACH] = {
-        "type": "string",
-        "description": "JMESPath to a list in the site's own JSON: one asset for each element, in which paths begin",
+        "description": "JMESPath to a list in the site's own JSON, in whose elements paths begin, or {array: NAME} of "
+        "the site: one asset for each element",
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {ARRAY: {"type": "string"}},
+                "required": [ARRAY],
+                "additionalProperties": False,
+            },
+        ],
     }
     unit = {name: field for name, field in profile.unit.members.items() if name != ALIGNED_ASSETS}
     forms: Mapping[str, Schema] = {
@@ -174,7 +202,7 @@ def _field(field: FieldSpec, profile: Profile) -> Schema:
         value = {"enum": list(profile.enums[field.words])}
     if field.type in _LISTS:
         value = {"type": "array", "items": value}
-    choices = [value, _PLACE, _FORMULA, _PICK, *([{"type": "null"}] if field.nullable else [])]
+    choices = [value, _PLACE, _FORMULA, _PICK, _EACH, *([{"type": "null"}] if field.nullable else [])]
     return {"anyOf": choices}
 
 

@@ -207,7 +207,8 @@ class Message(Part):
         default=None,
         min_length=1,
         description="The wire profile's asset members; each value a constant, {point: NAME}, or {path: JMESPATH} into "
-        "JSON that the site sends; with for_each: JMESPATH, an asset stands for each element of a list there",
+        "JSON that the site sends; with for_each: JMESPATH, an asset stands for each element of a list there, and with "
+        "for_each: {array: NAME} for each element of an array, whose points it names as if they were the site's",
     )
     unit: dict[str, object] | None = Field(
         default=None, description="The wire profile's unit members; values as in assets, without for_each"
@@ -308,6 +309,9 @@ class SiteFile(Part):
     heartbeat: Heartbeat | None = None
     connections: dict[Name, dict[str, object]] = Field(min_length=1)
     points: dict[PointName, dict[str, object]] = Field(default_factory=dict)
+    arrays: dict[Name, dict[str, object]] = Field(
+        default_factory=dict, description="Blocks of registers that the plant has several times, one per machine"
+    )
     mailboxes: dict[Name, dict[str, object]] = Field(default_factory=dict)
     messages: dict[Name, dict[str, object]] = Field(default_factory=dict)
     relay: list[dict[str, object]] = Field(default_factory=list)

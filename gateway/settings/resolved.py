@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import MessageSpec
+from gateway.core.places import Array
 from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import CallbackRule, RelayRule
@@ -120,6 +121,7 @@ class SiteConfig:
     callback_rules: tuple[CallbackRule, ...] = ()
     revision: str
     safety: Safety = field(default_factory=Safety)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """One site file, from values with places to a SiteConfig.
 
-Each connection, point, mailbox, message and relay is read by itself, so that a fault in one hides no fault in another;
-what the parts say of each other is checked in settings/crosscheck.py.
+Each part (connection, point, array, mailbox, message, relay) is read by itself, so that a fault in one hides no fault
+in another; what the parts say of each other is checked in settings/crosscheck.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-
-from pydantic import BaseModel
 
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import (
@@ -24,15 +22,16 @@ from gateway.core.mapping import (
     compile_name,
     compile_template,
 )
-from gateway.core.point import Access, PointSpec
+from gateway.core.point import PointSpec
 from gateway.core.profile import Profile
 from gateway.core.relay import CallbackRule, RelayRule
-from gateway.core.safety import Limits
 from gateway.ports import AdapterSpec, ConnectionConfig
 from gateway.settings import models
+from gateway.settings.arrays import bad_repetitions, read_array, unread_array
 from gateway.settings.binding import MARKS, read_bound
 from gateway.settings.document import Document, Path
 from gateway.settings.further import FurtherMessage, check_content
+from gateway.settings.points import read_point, split
 from gateway.settings.quantities import among, shown
 from gateway.settings.resolved import SiteConfig, SiteConnection
 from gateway.settings.safety import read_safety
@@ -62,7 +61,9 @@ def read_site(document: Document, world: World) -> SiteParts:
     for name, tree in _members(document, "connections"):
         _connection(parts, name, tree, world.adapters)
     for name, tree in _members(document, "points"):
-        _point(parts, name, tree)
+        read_point(parts, name, tree)
+    for name, tree in _members(document, "arrays"):
+        read_array(parts, name, tree)
     for name, tree in _members(document, "mailboxes"):
         _mailbox(parts, name, tree, world.profiles.get(environment or ""))
     for name, tree in _members(document, "messages"):
@@ -101,13 +102,14 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
             for connection, write in _by_connection(relay, parts.points)
         ),
         safety=read_safety(parts),
+        arrays=parts.arrays,
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
 
 
 def _connection(parts: SiteParts, name: str, tree: dict[str, object], adapters: Mapping[str, AdapterSpec]) -> None:
     path: Path = ("connections", name)
-    generic, own = _split(tree, models.Connection)
+    generic, own = split(tree, models.Connection)
     link = parts.take(models.Connection, generic, path)
     if link is None:
         return
@@ -120,47 +122,6 @@ def _connection(parts: SiteParts, name: str, tree: dict[str, object], adapters: 
     settings = parts.take(spec.connection_model, own, path, beside=models.Connection)
     if settings is not None:
         parts.links[name] = settings
-
-
-def _point(parts: SiteParts, name: str, tree: dict[str, object]) -> None:
-    path: Path = ("points", name)
-    spec = parts.protocols.get(str(tree.get("connection")))
-    generic, own = _split(tree, models.Point)
-    if spec is None:  # whose members the others are is unknown; the connection is blamed elsewhere
-        parts.take(models.Point, generic, path)
-        return
-    # what the design knows, and no adapter takes, is refused by the generic model in its own words
-    unbuilt = {key: value for key, value in own.items() if key in models.Point.unbuilt}
-    own = {key: value for key, value in own.items() if key not in unbuilt or key in spec.point_model.model_fields}
-    generic |= {key: value for key, value in unbuilt.items() if key not in own}
-    point = parts.take(models.Point, generic, path)
-    place = parts.take(spec.point_model, own, path, beside=models.Point)
-    if point is None or place is None:
-        return
-    limits = Limits(
-        step=point.step,
-        feedback=point.feedback,
-        spacing_us=0 if point.rate is None else round(1_000_000 / point.rate),
-        interlock=None if point.interlock is None else point.interlock.resolved(),
-    )
-    if limits != Limits():
-        parts.limits[name] = limits
-    low, high = point.range or (None, None)
-    parts.places[name] = place
-    parts.points[name] = PointSpec(
-        name=name,
-        connection=point.connection,
-        access=Access(point.access),
-        scale=point.line[0],
-        offset=point.line[1],
-        unit=point.unit,
-        minimum=low,
-        maximum=high,
-        deadband=point.deadband,
-        max_age=point.max_age,
-        bits=point.bits,
-        enum=point.enum,
-    )
 
 
 def _mailbox(parts: SiteParts, name: str, tree: dict[str, object], profile: Profile | None) -> None:
@@ -204,17 +165,17 @@ def _message(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
     message = parts.take(models.Message, _without_own_members(parts, name, tree), path)
     if message is None:
         return
-    misread = list(bad_paths(tree, sent=message.when.message is not None))
+    misread = [*bad_paths(tree, sent=message.when.message is not None), *bad_repetitions(parts, path)]
     for at, sentence in misread:
         parts.blame((*path, *at), sentence)
-    if misread:
+    if misread or unread_array(parts, path):
         return
     content: dict[str, object] = {"assets": message.assets} if message.unit is None else {"unit": message.unit}
     spec = MessageSpec(
         name=name,
         kind=message.kind,
         trigger=trigger_of(message.when),
-        template=compile_template(content),
+        template=compile_template(content, parts.arrays),
         not_after_us=message.not_after,
         salvage=message.salvage,
         aligned=tuple(_aligned(entry, str(parts.document.tree.get("site"))) for entry in message.aligned or ()),
@@ -261,7 +222,7 @@ def _without_own_members(parts: SiteParts, name: str, tree: dict[str, object]) -
     when = tree.get("when")
     if not isinstance(when, dict) or not isinstance(when.get("message"), str):
         return tree
-    generic, own = _split(when, When)
+    generic, own = split(when, When)
     unbuilt = {key: value for key, value in own.items() if key in When.unbuilt}
     own = {key: value for key, value in own.items() if key not in unbuilt}
     path: Path = ("messages", name, "when")
@@ -313,11 +274,6 @@ def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, 
         for name, tree in members.items():
             if isinstance(tree, dict):
                 yield name, tree
-
-
-def _split(tree: dict[str, object], model: type[BaseModel]) -> tuple[dict[str, object], dict[str, object]]:
-    generic = {key: value for key, value in tree.items() if key in model.model_fields}
-    return generic, {key: value for key, value in tree.items() if key not in generic}
 
 
 def _exactly(value: object) -> str:

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from gateway.core.mailbox import MailboxSpec
 from gateway.core.mapping import MessageSpec
+from gateway.core.places import Array
 from gateway.core.point import PointSpec
 from gateway.core.safety import Limits
 from gateway.errors import ConfigProblem
 from gateway.ports import AdapterSpec
 from gateway.settings import models
-from gateway.settings.document import Document, Path
+from gateway.settings.document import Document, Path, dotted
 from gateway.settings.explain import Model, validate
 from gateway.settings.part import Part
 
@@ -34,10 +35,16 @@ class SiteParts:
     messages: dict[str, MessageSpec] = field(default_factory=dict)
     triggers: dict[str, BaseModel] = field(default_factory=dict)  # message -> its protocol's own members of `when`
     relays: dict[int, models.Relay] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+    origins: dict[str, Path] = field(default_factory=dict)  # point of an array's element -> where it is declared
     problems: list[ConfigProblem] = field(default_factory=list)
 
     def blame(self, path: Path, message: str, *, key: bool = False, warning: bool = False) -> None:
-        """Note a problem."""
+        """Note a problem; of the points of an array, what is wrong with its elements is told once."""
+        if path[0] == "points" and path[1] in self.origins:
+            path = (*self.origins[str(path[1])], *path[2:])
+            if any(dotted(path) == problem.path for problem in self.problems):
+                return
         self.problems.append(self.document.problem(path, message, key=key, warning=warning))
 
     def names(self, section: str) -> frozenset[str]:

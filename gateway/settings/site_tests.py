@@ -31,7 +31,10 @@ class Case(Part):
 
     name: Text = ""
     message: Name
-    given: dict[str, object] = Field(default_factory=dict, description="Points and their values, in their unit")
+    given: dict[str, object] = Field(
+        default_factory=dict,
+        description="Points and their values, in their unit; an array's as a list: [{POINT: VALUE}]",
+    )
     sent: object = Field(default=None, description="The JSON that the site sends, where the message comes of that")
     expect: dict[str, object] | None = Field(default=None, description="Members that must be so; others may be more")
     refused: list[Text] | None = Field(default=None, description="The codes for which it must be refused")
@@ -74,15 +77,15 @@ def run_tests(configuration: Configuration, documents: list[Document]) -> tuple[
 
 def _run(case: Case, site: SiteConfig, profile: Profile) -> Iterator[tuple[Path, str]]:
     spec = site.messages.get(case.message)
-    unknown = [point for point in case.given if point not in site.points]
-    for point in unknown:
-        yield ("given", point), f"there is no point {shown(point)}{among(point, site.points)}"
+    values, unknown = _given(case.given, site)
+    for at, said in unknown:
+        yield ("given", *at), said
     if spec is None:
         yield ("message",), f"there is no message {shown(case.message)}{among(case.message, site.messages)}"
     if spec is None or unknown:
         return
     lane = Lane(environment=site.environment, participant=site.participant, site=site.site, message=case.message)
-    snapshot = {point: _reading(point, value) for point, value in case.given.items()}
+    snapshot = {point: _reading(point, value) for point, value in values.items()}
     intake = Intake(lane=lane, key="test", raw=b"", at=_NOW, revision=site.revision)
     made, content = draft(intake, spec, snapshot, profile, case.sent)
     if case.refused is not None:
@@ -94,6 +97,33 @@ def _run(case: Case, site: SiteConfig, profile: Profile) -> Iterator[tuple[Path,
         yield ("expect",), f"it is refused: {problem}"
     if not made.problems:
         yield from _differences(case.expect, content, ("expect",))
+
+
+def _given(given: Mapping[str, object], site: SiteConfig) -> tuple[dict[str, object], list[tuple[Path, str]]]:
+    """The value of each point, an array's written as a list of its elements; and what there is no point for."""
+    values: dict[str, object] = {}
+    unknown: list[tuple[Path, str]] = []
+    for name, value in given.items():
+        array = site.arrays.get(name)
+        if array is None:
+            values[name] = value
+            if name not in site.points:
+                unknown.append(((name,), f"there is no point {shown(name)}{among(name, [*site.points, *site.arrays])}"))
+            continue
+        elements = value if isinstance(value, list) else []
+        if not isinstance(value, list) or not all(isinstance(element, Mapping) for element in value):
+            unknown.append(((name,), f"{name} is an array: write its elements, such as [{{POINT: VALUE}}, ...]"))
+        elif len(elements) > array.count:
+            unknown.append(((name,), f"{len(elements)} elements, and array {name} has {array.count}"))
+        else:
+            for index, element in enumerate(elements):
+                values |= {array.point(index, member): own for member, own in element.items()}
+                unknown += [
+                    ((name, index, member), f"array {name} has no point {shown(member)}{among(member, array.members)}")
+                    for member in element
+                    if member not in array.members
+                ]
+    return values, unknown
 
 
 def _reading(point: str, value: object) -> Reading:

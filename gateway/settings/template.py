@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from gateway.core.alignment import ALIGNED_ASSETS
 from gateway.core.document import JsonPath
 from gateway.core.expression import Expression
 from gateway.core.intake import check
-from gateway.core.mapping import FOR_EACH, PICK_MEMBERS, MessageSpec, compose
+from gateway.core.mapping import EACH, FOR_EACH, PICK_MEMBERS, MessageSpec, compose
 from gateway.core.message import ASSETS, UNIT
+from gateway.core.places import Repeated
 from gateway.core.profile import FieldSpec, Profile
 from gateway.settings.document import Path
 from gateway.settings.quantities import among, shown
@@ -33,18 +35,43 @@ def check_template(spec: MessageSpec, content: Mapping[str, object], profile: Pr
     unit = content.get(UNIT)
     if isinstance(unit, Mapping) and ALIGNED_ASSETS in unit:
         yield (UNIT, ALIGNED_ASSETS), "is filled from aligned, which stands beside unit"
-    composed = compose(spec, {})
+    homes = _homes(spec)
+    composed = compose(_all_elements(spec), {})
     open_fields = {(problem.row, problem.field or "") for problem in composed.problems}
     for alternatives in profile.shape(spec.kind).require_any:  # a place that fills one of them may cure the first
         open_fields |= {(row, alternatives[0]) for row, field in open_fields if field in alternatives}
     for problem in check(spec.kind, composed.content, profile).problems:
         whole: Path = () if spec.kind == ASSETS else (UNIT,)
-        row_path: Path = whole if problem.row is None else ("assets", problem.row)
+        item, element = (0, None) if problem.row is None else homes[problem.row]
+        row_path: Path = whole if problem.row is None else ("assets", item)
         path = (*row_path, *path_of(problem.field or ""))
         known = any(path[: len(other)] == other for other in blamed)
         if not known and not depends(problem.row, problem.field or "", open_fields):
+            if element is not None:  # its elements are much the same
+                blamed.append(path)
+                path = (*path, EACH, element)
             advice = "; put it in quotes" if problem.code == "not_a_text" else ""
             yield path, f"{problem.message}{advice}"
+
+
+def _homes(spec: MessageSpec) -> list[tuple[int, int | None]]:
+    """For each row of the message, the item of the YAML that it comes of, and which element of an array it is."""
+    homes: list[tuple[int, int | None]] = []
+    assets = spec.template.get("assets")
+    for item, asset in enumerate(assets if isinstance(assets, list) else []):
+        homes += (
+            [(item, element) for element in range(len(asset.assets))] if isinstance(asset, Repeated) else [(item, None)]
+        )
+    return homes
+
+
+def _all_elements(spec: MessageSpec) -> MessageSpec:
+    """The same message, with all elements of its arrays whatever the site says."""
+    assets = spec.template.get("assets")
+    if not isinstance(assets, list):
+        return spec
+    whole = [replace(asset, used=None) if isinstance(asset, Repeated) else asset for asset in assets]
+    return replace(spec, template={**spec.template, "assets": whole})
 
 
 def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Path, str]]:
@@ -53,6 +80,8 @@ def bad_paths(message: Mapping[str, object], *, sent: bool) -> Iterator[tuple[Pa
         for path, word, node in _picks(message.get(section), (section,)):
             if word == "expr":
                 yield from _bad_expression(node, path)
+            elif word == FOR_EACH and isinstance(node[word], Mapping):
+                continue  # judged by bad_repetitions
             elif not sent:
                 yield (
                     (*path, word),
@@ -148,7 +177,7 @@ def _unknown(tree: object, members: Mapping[str, FieldSpec], path: Path) -> Iter
         return
     if "point" in tree and (len(tree) != 1 or not isinstance(tree["point"], str)):
         yield path, "to take a value from the site, write {point: NAME} and nothing beside it"
-    if "point" in tree or "path" in tree or "expr" in tree:  # the latter is judged by bad_paths
+    if any(word in tree for word in ("point", "path", "expr", EACH)):  # the others are judged by bad_paths
         return
     for name, value in ((name, value) for name, value in tree.items() if name != FOR_EACH):
         field = members.get(name)

@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
-from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot
+from gateway.core.mapping import MailboxTrigger, MessageSpec
 from gateway.core.message import ASSETS, Lane, MailboxPosition, Problem, Reference
+from gateway.core.places import Slot
 from gateway.core.point import Quality, Reading
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES

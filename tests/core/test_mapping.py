@@ -8,12 +8,12 @@ from gateway.core.mapping import (
     MailboxTrigger,
     MessageSpec,
     MessageTrigger,
-    Slot,
     compile_template,
     compose,
     points_of,
 )
 from gateway.core.message import ASSETS, UNIT
+from gateway.core.places import Slot
 from gateway.core.point import Quality, Reading, Snapshot
 
 TREE: dict[str, object] = {

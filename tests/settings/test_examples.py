@@ -9,10 +9,14 @@ import pytest
 
 import adapters.modbus
 from gateway.core.request_plan import overloads
+from gateway.settings.configuration import run_site_tests
 from gateway.settings.example import example_configuration
+from gateway.settings.site_tests import ENDING
 from tests.settings.folder import Folder
 
-FILES = sorted(path.name for path in (example_configuration() / "examples").glob("*.yaml"))
+FILES = sorted(
+    path.name for path in (example_configuration() / "examples").glob("*.yaml") if not path.name.endswith(ENDING)
+)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -28,6 +32,17 @@ def test_an_example_is_right_as_it_stands(folder: Folder, name: str) -> None:
     plans = {key: plan for key, plan in told.items() if plan is not None}
     assert all(plan.requests for plan in plans.values())
     assert not list(overloads(plans))
+
+
+def test_the_tests_beside_the_examples_pass(folder: Folder) -> None:
+    """Each tests what its site was meant to do, and is run like everybody's."""
+    tests = sorted((folder.path / "examples").glob(f"*{ENDING}"))
+    for test in tests:
+        for file in (test, test.with_name(test.name.removesuffix(ENDING) + ".yaml")):
+            shutil.copy(file, folder.path / "sites" / file.name)
+    count, problems = run_site_tests(folder.load(), environ={})
+    assert problems == []
+    assert count >= 2 + 2 * len(tests) > 2
 
 
 def test_a_slower_line_is_told_of_before_it_is_late(folder: Folder) -> None:

@@ -9,7 +9,8 @@ from adapters.modbus.simulator import Result
 from adapters.mqtt.simulator import MqttSite, request_topic, status_topic
 from gateway.cli.simulate.story import Act, Told, mpan
 from gateway.core.mailbox import state_code
-from gateway.core.mapping import Each, MessageTrigger, Pick
+from gateway.core.mapping import MessageTrigger
+from gateway.core.places import Each, Pick
 from gateway.core.transaction import State
 from gateway.settings.configuration import SiteConfig
 

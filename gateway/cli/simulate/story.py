@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.core.mailbox import Role, state_code
-from gateway.core.mapping import MailboxTrigger, MessageSpec, Slot
+from gateway.core.mapping import MailboxTrigger, MessageSpec
+from gateway.core.places import Slot
 from gateway.core.point import PointSpec, Value
 from gateway.core.reference_data import GSP_GROUP_BY_DISTRIBUTOR, mpan_check_digit
 from gateway.core.transaction import State
