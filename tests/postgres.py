@@ -27,6 +27,12 @@ _SETTINGS = {
     "max_connections": "60",
     "max_wal_size": "200MB",
 }
+# Whoever reads here is told by the end of the input that the tests are over, or were killed.
+_WATCH = """cat > /dev/null
+kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")" 2> /dev/null
+sleep 1
+rm -rf "$1"
+"""
 _MEMORY = Path("/dev/shm")  # its syncs cost nothing, and what is killed there is as dead as on a disk
 
 
@@ -85,6 +91,11 @@ class PostgresServer:
         return f"{self.url}?options=-csearch_path%3D{name}"
 
     @property
+    def data(self) -> Path:
+        """Where it keeps everything."""
+        return self._data
+
+    @property
     def url(self) -> str:
         """Where its database is."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
@@ -120,11 +131,28 @@ def postgres_server() -> Iterator[PostgresServer]:
             shutil.chown(folder, _NOBODY)
             folder.chmod(0o755)
             user |= {"user": _NOBODY, "group": "nogroup", "extra_groups": []}
-        server = PostgresServer(folder, programs, user)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        with _watched(folder):
+            server = PostgresServer(folder, programs, user)
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _watched(folder: Path) -> Iterator[None]:
+    """Leave a process behind that ends the server of this folder, and removes it, should this one be killed.
+
+    A pipe tells it, and not the parent-death signal, which would come when the thread ends that started the server.
+    """
+    watch = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCH, "watch", str(folder)], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        watch.kill()
+        watch.communicate()

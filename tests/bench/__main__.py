@@ -22,9 +22,9 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import imports, machine, material, mqtt, payload, subject
+from tests.bench import imports, journal, machine, material, mqtt, payload, subject
 from tests.bench.figures import Compared, Figures
-from tests.bench.report import WAYS, Run, as_json, show, show_import, show_mqtt
+from tests.bench.report import WAYS, Run, as_json, show, show_import, show_journal, show_mqtt
 
 _GONE_S = 10.0
 
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="smp-bench-", dir=options.folder) as name:
         try:
             run = _measure(Path(name), options, arguments)
+            sizes = (options.appends, options.rows, options.open, options.finished)
+            costs = journal.measure(Path(name), *sizes) if options.appends else None
             imported = imports.measure(Path(name), options.assets) if options.assets else None
             rates = None
             if options.requests and mqtt.available():
@@ -52,10 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     if imported is not None:
         show_import(imported, console)
     show_mqtt(rates, console)
+    if costs is not None:
+        show_journal(costs, console)
     if options.json is not None:
         told = {
             **as_json(run),
             "import": None if imported is None else dataclasses.asdict(imported),
+            "journal": None if costs is None else dataclasses.asdict(costs),
             "mqtt": None if rates is None else dataclasses.asdict(rates),
         }
         options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -72,6 +77,10 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--assets", type=int, default=100_000, help="to import; 0 for none (default %(default)s)")
     parser.add_argument("--readings", type=_count, default=50_000, help="over MQTT (default %(default)s)")
     parser.add_argument("--requests", type=int, default=5_000, help="over MQTT; 0 for none (default %(default)s)")
+    parser.add_argument("--appends", type=int, default=2_000, help="to the journal; 0 for none (default %(default)s)")
+    parser.add_argument("--rows", type=_count, default=1_000_000, help="of the recovered journal (default %(default)s)")
+    parser.add_argument("--open", type=_count, default=10_000, help="messages that it recovers (default %(default)s)")
+    parser.add_argument("--finished", type=_count, default=5_000, help="messages for the memory (default %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where both keep their journals for the run")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the results there as well")
     return parser

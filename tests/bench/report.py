@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tests.bench.figures import Compared
 from tests.bench.imports import TARGET_MB, TARGET_S, Imported
+from tests.bench.journal import APPEND_AIM, GROUP_AIM, PRODUCERS, RECOVERY_AIM_S, Costs
 from tests.bench.mqtt import READINGS_AIM, REQUESTS_AIM, SITES, Rates
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
@@ -97,6 +98,23 @@ def show_mqtt(rates: Rates | None, console: Console) -> None:
             f"MQTT, {count} {what}: {gateway:,.0f} a second (aim: {aim:,.0f}); the bare library {bare:,.0f}",
             soft_wrap=True,
         )
+
+
+def show_journal(costs: Costs, console: Console) -> None:
+    """Print what the journal costs, beside the bare driver."""
+    ours, raw = costs.append, costs.raw
+    console.print(
+        f"journal: one append {ours.p50_ms:.3f} ms (p99 {ours.p99_ms:.3f}), one raw commit {raw.p50_ms:.3f} ms (p99 "
+        f"{raw.p99_ms:.3f}): x {costs.append_ratio:.2f} (aim: {APPEND_AIM:g}); {PRODUCERS} producers "
+        f"{costs.rate:,.0f} a second, raw {costs.raw_rate:,.0f}: x {costs.group_ratio:.2f} (aim: {GROUP_AIM:g})",
+        soft_wrap=True,
+    )
+    console.print(
+        f"journal: {costs.rows:,} rows with {costs.open:,} messages under way recovered in {costs.recovery_s:.1f} s "
+        f"(aim for 1,000,000 and 10,000: {RECOVERY_AIM_S:g}); {costs.first_mb:.1f} MB resident after "
+        f"{costs.finished // 10:,} finished messages, {costs.last_mb:.1f} after {costs.finished:,}",
+        soft_wrap=True,
+    )
 
 
 def as_json(run: Run) -> dict[str, object]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.adapters.mqtt.mosquitto import program
-from tests.bench import imports, mqtt
+from tests.bench import imports, journal, mqtt
 from tests.conftest import REPOSITORY
 
 
@@ -26,6 +26,8 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
         "--assets",
         "1500",
         "--requests",
+        "0",
+        "--appends",
         "0",
         "--json",
         str(report),
@@ -60,3 +62,13 @@ async def test_mqtt_is_measured_beside_the_bare_library(tmp_path: Path) -> None:
     assert (found.readings, found.requests) == (500, 40)
     for rate in (found.gateway_readings, found.bare_readings, found.gateway_requests, found.bare_requests):
         assert 0 < rate < float("inf")
+
+
+async def test_the_journal_is_measured_beside_the_bare_driver(tmp_path: Path) -> None:
+    """Few appends and a small recovery in a process of its own: all rows and doubts there, every figure there."""
+    found = await asyncio.to_thread(journal.measure, tmp_path, 25, 4_000, 50, 20)
+    assert 3_900 < found.rows <= 4_000
+    assert (found.open, found.append.n, found.raw.n) == (50, 25, 25)
+    assert found.append.p50_ms > 0 < found.recovery_s
+    assert found.rate > 0 < found.raw_rate
+    assert 0 < found.first_mb <= found.last_mb + 1

@@ -4,40 +4,78 @@ Rules
 -----
 * Commands add entries to their commit; :func:`seal` writes them, chain by chain in one order, so that gateways on one
   database never wait for each other crosswise. An entry is on disk exactly if its step is.
+* The writer remembers how far each chain was after its last COMMIT, so that nothing is read to extend it. What it
+  remembers is never trusted: the UPDATE changes a chain only where it still is so, and otherwise the row is asked.
 * `audit` only ever grows. What an entry attests is hashed there; the bytes are in the tables of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
 from gateway.core import evidence
 from gateway.core.evidence import ChainHead, Checkpoint, Entry
 from gateway.edge.journal import rows
 from gateway.edge.journal.statements import Commit, Reading, Row
 
+Heads = MutableMapping[tuple[str, str], ChainHead]  # by environment and participant
 
-def seal(commit: Commit) -> None:
-    """Write the entries of a transaction; nothing may follow but its COMMIT."""
+
+def seal(commit: Commit, known: Mapping[tuple[str, str], ChainHead]) -> Sequence[ChainHead]:
+    """Write the entries of a transaction, and say how far their chains are then; nothing may follow but its COMMIT.
+
+    ``known`` tells how far chains were, as far as somebody remembers.
+    """
     chains: dict[tuple[str, str], list[Entry]] = {}
     for entry in commit.entries:
         chains.setdefault((entry.environment, entry.participant), []).append(entry)
-    for (environment, participant), entries in sorted(chains.items(), key=lambda chain: chain[0]):
-        _extend(commit, environment, participant, entries)
+    heads = [_extend(commit, owner, chains[owner], known.get(owner)) for owner in sorted(chains)]
     commit.entries.clear()
+    return heads
 
 
-def _extend(commit: Commit, environment: str, participant: str, entries: list[Entry]) -> None:
-    owner = {"environment": environment, "participant": participant}
-    genesis = evidence.genesis(environment, participant)
-    number, link = commit.must("lengthen_chain", **owner, more=len(entries), genesis=genesis)
-    number -= len(entries)
-    for entry in entries:
-        number += 1
+def remember(heads: Sequence[ChainHead], known: Heads) -> None:
+    """Keep how far these chains are, now that it is on disk."""
+    for head in heads:
+        known[head.environment, head.participant] = head
+
+
+def _extend(commit: Commit, owner: tuple[str, str], entries: Sequence[Entry], known: ChainHead | None) -> ChainHead:
+    environment, participant = owner
+    whose = {"environment": environment, "participant": participant}
+    links = [] if known is None else _links(known, entries)
+    if known is None or not commit.all(
+        "extend_chain",
+        **whose,
+        before=known.number,
+        link_before=known.link,
+        length=known.number + len(entries),
+        link=links[-1],
+    ):
+        genesis = evidence.genesis(environment, participant)
+        length, link = commit.must("lengthen_chain", **whose, more=len(entries), genesis=genesis)
+        known = ChainHead(**whose, number=length - len(entries), link=link)
+        links = _links(known, entries)
+        commit.run("set_chain_link", **whose, link=links[-1])
+    _insert(commit, known.number, zip(entries, links, strict=True))
+    return ChainHead(**whose, number=known.number + len(entries), link=links[-1])
+
+
+def _links(head: ChainHead, entries: Sequence[Entry]) -> list[str]:
+    """The links of the entries that follow a head."""
+    links, link = [], head.link
+    for number, entry in enumerate(entries, head.number + 1):
         link = evidence.link(link, entry.message_id, evidence.line(number, entry))
+        links.append(link)
+    return links
+
+
+def _insert(commit: Commit, before: int, entries: Iterable[tuple[Entry, str]]) -> None:
+    for number, (entry, link) in enumerate(entries, before + 1):
         commit.run(
             "insert_audit",
-            **owner,
+            environment=entry.environment,
+            participant=entry.participant,
             number=number,
             at=entry.at,
             message_id=entry.message_id,
@@ -50,7 +88,6 @@ def _extend(commit: Commit, environment: str, participant: str, entries: list[En
             exhibits=rows.dump_exhibits(entry.exhibits),
             link=link,
         )
-    commit.run("set_chain_link", **owner, link=link)
 
 
 def head(reading: Reading, environment: str, participant: str) -> tuple[ChainHead, int] | None:

@@ -41,17 +41,12 @@ _FATAL = (
 )
 
 
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Say what SQLite's errors mean, as `engine` wants it."""
-    try:
-        yield
-    except apsw.FullError as error:
-        raise OutOfSpace(f"{type(error).__name__}: {error}") from error
-    except _FATAL as error:
-        raise JournalBroken(f"{type(error).__name__}: {error}") from error
-    except apsw.Error as error:
-        raise StatementFailed(f"{type(error).__name__}: {error}") from error
+def _meaning(error: apsw.Error) -> JournalError:
+    """What an error of SQLite's means, as `engine` wants it."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, apsw.FullError):
+        return OutOfSpace(text)
+    return JournalBroken(text) if isinstance(error, _FATAL) else StatementFailed(text)
 
 
 class Connection:
@@ -63,8 +58,10 @@ class Connection:
 
     def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
         """Run a named statement and return all its rows."""
-        with _mapped():
+        try:
             return self.raw.execute(self._queries[name], parameters).fetchall()
+        except apsw.Error as error:
+            raise _meaning(error) from error
 
     @contextmanager
     def moment(self) -> Iterator[None]:
@@ -135,8 +132,10 @@ class WritingConnection(Connection):
         self._log_pages = 0
 
     def _execute(self, control: str) -> None:
-        with _mapped():
+        try:
             self.raw.execute(control)
+        except apsw.Error as error:
+            raise _meaning(error) from error
 
     def _remember_log(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._log_pages = pages
@@ -164,6 +163,7 @@ def open_writing(path: Path, *, now: int, vfs: str | None = None) -> WritingConn
     try:
         raw = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE, vfs=vfs, statementcachesize=_STATEMENTS)
         raw.set_busy_timeout(_BUSY_MS)
+        raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         for pragma, value in (("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1)):
             raw.pragma(pragma, value)
         _migrate(raw, load_migrations(DIALECT), now)

@@ -122,6 +122,11 @@ WHERE message_id = :message_id ORDER BY id
 
 -- ---------------------------------------------------------------- the chain of evidence
 
+-- :name extend_chain
+UPDATE chain SET length = :length, link = :link
+WHERE environment = :environment AND participant = :participant AND length = :before AND link = :link_before
+RETURNING length
+
 -- :name lengthen_chain
 INSERT INTO chain (environment, participant, length, link) VALUES (:environment, :participant, :more, :genesis)
 ON CONFLICT (environment, participant) DO UPDATE SET length = chain.length + excluded.length

@@ -2,7 +2,8 @@
 
 Rules
 -----
-* Each command runs in a savepoint of its own: one that fails harms no other, and nothing of it is stored.
+* Each command runs in a savepoint of its own, or has the transaction for itself: one that fails harms no other, and
+  nothing of it is stored.
 * A caller hears of success only after COMMIT returned, and everything was synced with it.
 * Whatever goes wrong outside a command's own refusals (an I/O error, a failed COMMIT, a lost epoch) breaks the writer
   for good: everybody who waits, and everybody who comes later, gets JournalBroken. Nothing is tried again, because
@@ -67,6 +68,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_AnyJob | None] = queue.SimpleQueue()
         self._notes: deque[tuple[str, Hop, int]] = deque()
+        self._heads: chain.Heads = {}
         self._broken: str | None = None
         self._thread = threading.Thread(target=self._run, name="journal writer", daemon=True)
 
@@ -173,23 +175,31 @@ class Writer:
     def _attempt(self, batch: Sequence[_AnyJob], notes: Sequence[tuple[str, Hop, int]]) -> None:
         database = self._database
         commit = database.begin(self._clock.now())
-        for job in batch:
-            job.result, job.error = None, None
-            database.save()
-            before = len(commit.entries)
-            try:
-                job.result = job.command(commit)
-            except (JournalBroken, OutOfSpace, ConnectionLost):
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is the caller's, who waits in another thread
-                job.error = error
-                database.undo()
-                del commit.entries[before:]
-            database.forget()
+        if len(batch) == 1:
+            commit = self._run_alone(commit, batch[0])
+        else:
+            self._run_together(commit, batch)
         for message_id, hop, at in notes:
             commit.run("insert_hop", message_id=message_id, hop=hop, at=at)
-        chain.seal(commit)
+        heads = chain.seal(commit, self._heads)
         database.commit()
+        chain.remember(heads, self._heads)
+
+    def _run_alone(self, commit: Commit, job: _AnyJob) -> Commit:
+        """Run the only command of a transaction; where it fails another transaction takes the place of this one."""
+        if _run_job(commit, job):
+            return commit
+        self._database.roll_back()
+        return self._database.begin(commit.now)
+
+    def _run_together(self, commit: Commit, batch: Sequence[_AnyJob]) -> None:
+        for job in batch:
+            self._database.save()
+            before = len(commit.entries)
+            if not _run_job(commit, job):
+                self._database.undo()
+                del commit.entries[before:]
+            self._database.forget()
 
     def _break(self, batch: Sequence[_AnyJob], error: Exception) -> None:
         """Answer nobody of this batch with success: what of it is on disk is unknown."""
@@ -213,6 +223,18 @@ class Writer:
             self._database.rest()
         except GatewayError as error:
             self._broken = str(error)
+
+
+def _run_job(commit: Commit, job: _AnyJob) -> bool:
+    """Run a command; False when it failed by its own doing, and is to be undone."""
+    job.result, job.error = None, None
+    try:
+        job.result = job.command(commit)
+    except (JournalBroken, OutOfSpace, ConnectionLost):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is the caller's, who waits in another thread
+        job.error = error
+    return job.error is None
 
 
 def _deliver(batch: Sequence[_AnyJob]) -> None:

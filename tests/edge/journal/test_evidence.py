@@ -256,6 +256,23 @@ def test_whatever_is_done_to_the_audit_is_found(
     assert bool(found) == changed
 
 
+def test_a_chain_that_was_shortened_with_its_own_count_is_missed(place: Place, tmp_path: Path) -> None:
+    """The last entries taken away, and the chain's count made to fit: only what was signed tells."""
+    copy = tmp_path / "journal.db"
+    shutil.copy(place.path, copy)
+    with closing(apsw.Connection(str(copy))) as raw:
+        raw.pragma("foreign_keys", 0)
+        raw.execute("DROP TRIGGER audit_unchanged; DROP TRIGGER audit_complete")
+        (signed,) = raw.execute("SELECT MAX(number) FROM checkpoint WHERE participant = 'exflex'").fetchone() or (0,)
+        raw.execute("DELETE FROM audit WHERE participant = 'exflex' AND number >= ?", (signed,))
+        raw.execute(
+            "UPDATE chain SET (length, link) = (SELECT number, link FROM audit WHERE participant = 'exflex'"
+            " ORDER BY number DESC LIMIT 1) WHERE participant = 'exflex'"
+        )
+    told = [fault for fault in faults(copy) if fault.startswith("test/exflex")]
+    assert told == [f"test/exflex: it has {signed - 1} entries, and {signed} were signed"]
+
+
 def test_the_audit_refuses_to_be_changed(place: Place) -> None:
     """An UPDATE or DELETE of the audit fails by itself, for whoever has not taken the triggers away."""
     with closing(apsw.Connection(str(place.path))) as raw:
