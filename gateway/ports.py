@@ -205,6 +205,8 @@ class Session(Protocol):
     async def read(self) -> Sequence[News]:
         """Wait for news; never empty. A request comes again until it is confirmed, and after each connect.
 
+        Requests that wait may come together, oldest first; they are stored and confirmed in that order.
+
         Safe to cancel: nothing read is lost to the next call.
 
         Raises:

@@ -2,7 +2,7 @@
 
 Rules
 -----
-* A message is told until it is confirmed, and the next one only then: their order is that of their arrival.
+* Messages are told in the order of their arrival, all that wait here, and each again until it is confirmed.
 * PUBACKs go out in the order of arrival (MQTT 5.0 section 4.6), so one waits for those before it.
 * Busy withholds the PUBACK: the broker keeps the message, and sends no more than ``receive_maximum`` behind it. From
   one that sends more (MQTT 3.1.1 cannot be told) nothing is taken out of the socket until there is room.
@@ -115,6 +115,7 @@ class MqttSession:
         self._resources = resources
         self._line: Line | None = None
         self._deliveries: deque[_Delivery] = deque()
+        self._unconfirmed: dict[Receipt, _Delivery] = {}  # the messages among them, in the same order
         self._readings: dict[str, Reading] = {}
         self._news: deque[News] = deque()
         self._failing: set[str] = set()
@@ -155,7 +156,10 @@ class MqttSession:
         elif not arrived.retained or message.asked.key is not None:  # without an id it was a message when it was sent
             told = self._submitted(message, arrived.at)
         if told is not None or arrived.qos:
-            self._deliveries.append(_Delivery(mid if arrived.qos else 0, told, done=told is None))
+            delivery = _Delivery(mid if arrived.qos else 0, told, done=told is None)
+            self._deliveries.append(delivery)
+            if told is not None:
+                self._unconfirmed[told.receipt] = delivery
         if self._line is not None:
             self._acknowledge(self._line)
             if len(self._deliveries) > self._settings.receive_maximum:
@@ -163,7 +167,7 @@ class MqttSession:
         self._arrived.set()
 
     async def read(self) -> Sequence[News]:
-        """Wait for readings, and for the oldest message that is not confirmed."""
+        """Wait for readings, and for messages that are not confirmed."""
         await asyncio.sleep(0)  # what is told again and again must not keep the loop from everything else
         while True:
             line = self._alive()
@@ -178,9 +182,9 @@ class MqttSession:
         if isinstance(outcome, Busy):
             self._not_before = asyncio.get_running_loop().time() + _BUSY_PAUSE_S
             return
-        for delivery in self._deliveries:
-            if delivery.message is not None and delivery.message.receipt == receipt:
-                delivery.done = True
+        delivery = self._unconfirmed.pop(receipt, None)
+        if delivery is not None:
+            delivery.done = True
         self._acknowledge(line)
 
     async def write(self, steps: Sequence[Write]) -> None:
@@ -221,13 +225,12 @@ class MqttSession:
         return self._line
 
     def _due(self) -> list[News]:
-        """What can be told now: all readings, then the oldest message."""
+        """What can be told now: all readings, then all messages."""
         news: list[News] = [*self._news, *self._readings.values()]
         self._news.clear()
         self._readings.clear()
         if asyncio.get_running_loop().time() >= self._not_before:
-            head = next((d.message for d in self._deliveries if d.message is not None and not d.done), None)
-            news += [head] if head is not None else []
+            news += [each.message for each in self._unconfirmed.values() if each.message is not None]
         return news
 
     async def _something(self, line: Line) -> None:

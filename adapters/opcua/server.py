@@ -164,7 +164,7 @@ class OpcuaServerSession:
         self._acknowledging.set()
 
     async def read(self) -> Sequence[News]:
-        """Wait for what the site writes and submits; the oldest submission is told until it is confirmed."""
+        """Wait for what the site writes and submits; submissions are told until they are confirmed."""
         while True:
             self._check()
             self._stirred.clear()
@@ -208,9 +208,9 @@ class OpcuaServerSession:
             await self._space.show(HEARTBEAT, Kind.UINT32, self._beats)
 
     def _due(self) -> list[News]:
-        """What can be told now: all readings, then the oldest submission."""
-        head = next((each.message for each in self._waiting if not each.outcome.done()), None)
-        news = [*self._greeting, *self._readings.values(), *([] if head is None else [head])]
+        """What can be told now: all readings, then all submissions in their order."""
+        waiting = (each.message for each in self._waiting if not each.outcome.done())
+        news = [*self._greeting, *self._readings.values(), *waiting]
         self._greeting.clear()
         self._readings.clear()
         return news

@@ -10,7 +10,7 @@ from gateway.core.message import Draft, Lane, Problem
 from gateway.core.record import Appended, Changed, Outgoing
 from gateway.core.relay import RelayRule, rules_of
 from gateway.errors import SubmissionRefused
-from gateway.flow.sender import Sender
+from gateway.flow.sender import Sender, Storing, stored
 from gateway.flow.signals import Signals
 from gateway.ports import Clock, Journal
 from gateway.settings.configuration import SiteConfig
@@ -37,17 +37,25 @@ class Acceptance:
 
     async def commit(self, made: Draft, content: Mapping[str, object]) -> tuple[Draft, Appended]:
         """Commit a draft and send it if it may go at once; a draft that cannot be expressed comes back refused."""
+        made, storing = self.begin(made, content)
+        return made, await stored(storing)
+
+    def begin(self, made: Draft, content: Mapping[str, object], *, first: bool = True) -> tuple[Draft, Storing]:
+        """Begin what :meth:`commit` does; what is begun first is stored first.
+
+        Of messages of one lane that are begun together only the ``first`` could be sent at once.
+        """
         outgoing: Outgoing | None = None
         participant = self._site.participant
         if not made.problems:
             try:
-                prepared = self._services.sender.outgoing(participant, made.kind, content)
+                rows = self._services.sender.express(participant, made.kind, content)
                 # a unit's assets are known in the commit only; it is taken for sending after it
-                at_once = made.alignment is None and self._services.sender.can_send(participant, made.kind)
-                outgoing = prepared if at_once else None
+                at_once = first and made.alignment is None and self._services.sender.can_send(made.lane, made.kind)
+                outgoing = self._services.sender.outgoing(participant, made.kind, rows) if at_once else None
             except SubmissionRefused as refused:
                 made = replace(made, problems=(Problem(code="not_expressible", message=str(refused)),))
-        return made, await self._services.sender.append(made, outgoing)
+        return made, self._services.sender.append(made, outgoing)
 
     def tell(self, made: Draft, appended: Appended) -> None:
         """Tell of what became of a draft, and wake whoever has something to write to the site now."""

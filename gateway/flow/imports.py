@@ -25,7 +25,7 @@ from gateway.core.profile import Profile
 from gateway.core.record import Appended
 from gateway.core.transaction import State
 from gateway.errors import ControlRefused, StrictJsonError, SubmissionRefused
-from gateway.flow.sender import Sender
+from gateway.flow.sender import Sender, stored
 from gateway.ports import Call, Clock, Journal, OperationHandlers
 from gateway.telemetry import Telemetry
 
@@ -110,7 +110,7 @@ class Imports:
     async def _append(self, made: Draft) -> Appended:
         if self._sender is None:
             return await self._journal.append(made)
-        return await self._sender.append(made, None)
+        return await stored(self._sender.append(made, None))
 
     def _tell(self, made: Draft, appended: Appended, actor: str) -> None:
         labels = {"site": made.lane.site, "message": made.lane.label}

@@ -129,13 +129,12 @@ class Link:
 
     async def _read(self, session: Session, relayer: Relayer, news: Sequence[News]) -> None:
         while True:
+            sent = [item for item in news if isinstance(item, Submitted)]
             for item in news:
                 match item:
                     case Request():
                         with suppress(WritesHeld):
                             await self._uplink.request(session, item, self._readings)
-                    case Submitted():
-                        await self._uplink.submitted(self.connection, session, item, self._readings)
                     case MailboxStatus():
                         relayer.observe(item)
                         await self._uplink.status(item)
@@ -146,6 +145,8 @@ class Link:
                         before, self._readings[item.point] = self._readings.get(item.point), item
                         self._guard.observe(item, before)
                         await self._uplink.reading(item, self._readings)
+            if sent:  # after the readings that came with them; together, so that they share commits
+                await self._uplink.submitted(self.connection, session, sent, self._readings)
             heed()
             news = await session.read()
             heed()

@@ -35,6 +35,8 @@ from gateway.flow.signals import Signals
 from gateway.ports import Clock, Entropy, Journal, Reply, SignedCall
 from gateway.telemetry import Telemetry
 
+Storing = asyncio.Task[Appended | JournalFull]  # a commit that was begun; a full journal is no end of the sender
+
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
@@ -91,40 +93,38 @@ class Sender:
                 for task in self._running.values():
                     task.cancel()
 
-    def can_send(self, participant: str, kind: Kind) -> bool:
-        """Whether a message committed now could leave at once."""
-        account = self._accounts.get(participant)
-        return self._spawn is not None and account is not None and account.can_send(kind)
+    def can_send(self, lane: Lane, kind: Kind) -> bool:
+        """Whether a message committed now could leave at once: not while its lane is being seen to."""
+        account = self._accounts.get(lane.participant)
+        return self._spawn is not None and lane not in self._running and account is not None and account.can_send(kind)
 
-    def outgoing(self, participant: str, kind: Kind, content: Mapping[str, object], number: int = 1) -> Outgoing:
-        """Prepare a new message's first submission: its own id, its exact bytes, its first attempt.
+    def express(self, participant: str, kind: Kind, content: Mapping[str, object]) -> Batch:
+        """Encode the rows of a new message's first submission.
 
         Raises:
             SubmissionRefused: the wire profile cannot express it.
         """
-        account = self._accounts[participant]
-        return self._outgoing(account, kind, batch.first_of(account.profile, kind, content), number)
+        return batch.first_of(self._accounts[participant].profile, kind, content)
 
-    def _outgoing(self, account: Account, kind: Kind, rows: Batch, number: int = 1) -> Outgoing:
-        submission_id = self._entropy.uuid()
-        body = codec.enclose(account.profile, kind, submission_id, rows.rows)
-        return Outgoing(id=submission_id, body=body, attempt=account.attempt(number), portions=rows.portions)
-
-    async def append(self, draft: Draft, outgoing: Outgoing | None) -> Appended:
-        """Commit a message and send it at once when its lane is free.
-
-        The caller may be cancelled (its link is lost): what was committed as SENDING is sent all the same.
+    def outgoing(self, participant: str, kind: Kind, rows: Batch) -> Outgoing:
+        """Prepare a submission of these rows: its own id, its exact bytes, its first attempt.
 
         Raises:
-            JournalFull: nothing was stored.
+            SubmissionRefused: it is longer than the SMP takes.
+        """
+        account, submission_id = self._accounts[participant], self._entropy.uuid()
+        body = codec.enclose(account.profile, kind, submission_id, rows.rows)
+        return Outgoing(id=submission_id, body=body, attempt=account.attempt(1), portions=rows.portions)
+
+    def append(self, draft: Draft, outgoing: Outgoing | None) -> Storing:
+        """Begin to commit a message, and to send it at once when its lane is free; :func:`stored` waits for it.
+
+        What is begun first is stored first, and what is begun meanwhile shares its commit. The caller may be cancelled
+        (its link is lost): what was committed as SENDING is sent all the same.
         """
         if self._attempts is None:
             raise RuntimeError("the sender is not running")
-        commit = self._attempts.create_task(self._append(draft, outgoing), name=f"append {draft.id}")
-        appended = await asyncio.shield(commit)
-        if isinstance(appended, JournalFull):
-            raise appended
-        return appended
+        return self._attempts.create_task(self._append(draft, outgoing), name=f"append {draft.id}")
 
     async def _append(self, draft: Draft, outgoing: Outgoing | None) -> Appended | JournalFull:
         account = self._accounts.get(draft.lane.participant)
@@ -256,7 +256,7 @@ class Sender:
         if rows is None:
             return None
         self._staying.discard(lane)
-        return self._outgoing(account, message.kind, rows)
+        return self.outgoing(lane.participant, message.kind, rows)
 
     def _encoded(self, lane: Lane, profile: Profile, head: Waiting) -> Encoded:
         """The rows of a lane's head; those of a message of several parts are kept from one part to the next."""
@@ -386,3 +386,15 @@ class Sender:
                     "message_moved", site=lane.site, message=lane.label, state=each.state, id=each.message_id
                 )
         self._signals.changed(changed)
+
+
+async def stored(storing: Storing) -> Appended:
+    """Wait for a commit that was begun; it goes on when whoever waits is cancelled.
+
+    Raises:
+        JournalFull: nothing was stored.
+    """
+    appended = await asyncio.shield(storing)
+    if isinstance(appended, JournalFull):
+        raise appended
+    return appended

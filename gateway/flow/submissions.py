@@ -3,14 +3,18 @@
 Rules
 -----
 * Nothing is acknowledged before it is on disk, as accepted or as refused; when the journal is full the site keeps it.
+* Messages that came together share commits; they are stored, and acknowledged, in the order in which they came.
 * Same id and same content: the stored outcome again. Same id, other content: refused under a key of its own, alarmed.
 * What cannot be believed (no JSON, no id, a bad signature) is refused without touching the id that it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.core.intake import (
     UNBOUND,
@@ -25,17 +29,27 @@ from gateway.core.intake import (
     unread_key,
 )
 from gateway.core.mapping import MessageSpec, MessageTrigger
-from gateway.core.message import Draft, Hop, Problem, message_id
+from gateway.core.message import Draft, Hop, Lane, Problem, message_id
 from gateway.core.point import Snapshot, fresh
 from gateway.core.profile import Profile
 from gateway.core.record import Appended
 from gateway.core.transaction import State
 from gateway.errors import JournalFull
 from gateway.flow.acceptance import Acceptance, Services
+from gateway.flow.sender import Storing, stored
 from gateway.ports import Busy, Committed, Refused, Session, Submitted
 from gateway.settings.configuration import SiteConfig
 
 _NO_ID = Problem(code="no_id", message="the message brings no id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A message whose commit was begun."""
+
+    asked: Submitted
+    made: Draft
+    storing: Storing
 
 
 class Submissions:
@@ -47,26 +61,66 @@ class Submissions:
         self._services = services
         self._acceptance = acceptance
 
-    async def take_in(self, connection: str, session: Session, asked: Submitted, others: Snapshot) -> None:
-        """Commit and acknowledge one message; ``others`` are the site's readings besides those that it brings."""
-        made, content = await self._draft(connection, asked, others)
+    async def take_in(self, connection: str, session: Session, asked: Sequence[Submitted], others: Snapshot) -> None:
+        """Commit and acknowledge messages in the order in which they came, those that wait together in few commits.
+
+        ``others`` are the site's readings besides those that the messages bring.
+        """
+        begun: deque[_Begun] = deque()
+        lanes: set[Lane] = set()
         try:
-            made, appended = await self._acceptance.commit(made, content)
-            if appended.existed and not appended.same:
-                self._acceptance.tell(made, appended)
-                made, appended = await self._acceptance.commit(_reused(made), {})
-        except JournalFull:
-            self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
-            await session.confirm(asked.receipt, Busy())
-            return
-        try:
-            await session.confirm(asked.receipt, await self._outcome(made, appended))
+            for each in asked:
+                if each.key is None and each.fault is None:  # whether it is new, only the journal knows
+                    await self._acknowledge(session, begun)
+                made, content = await self._draft(connection, each, others)
+                made, storing = self._acceptance.begin(made, content, first=made.lane not in lanes)
+                begun.append(_Begun(each, made, storing))
+                if not made.problems:
+                    lanes.add(made.lane)
+                await asyncio.sleep(0)  # a flood of one site keeps nobody else from the loop for longer than a message
+            await self._acknowledge(session, begun)
         finally:
+            for left in begun:  # the link was lost; they are on disk all the same, or will be
+                left.storing.add_done_callback(partial(self._tell_late, left.made))
+
+    async def _acknowledge(self, session: Session, begun: deque[_Begun]) -> None:
+        """Acknowledge what was begun, one after the other, each when it is stored."""
+        full = False
+        while begun:
+            asked = begun[0].asked
+            try:
+                made, appended = await self._stored(begun[0])
+            except JournalFull:
+                begun.popleft()
+                if not full:
+                    self._services.telemetry.emit("intake_paused", site=self._site.site, reason="the journal is full")
+                full = True
+                await session.confirm(asked.receipt, Busy())
+                continue
+            begun.popleft()
+            try:
+                await session.confirm(asked.receipt, await self._outcome(made, appended))
+            finally:
+                self._acceptance.tell(made, appended)
+            if not appended.existed:
+                now = self._services.clock.now()
+                self._services.journal.note(made.id, Hop.ACKNOWLEDGED, now)
+                self._services.telemetry.hop(Hop.ACKNOWLEDGED, (now - asked.seen_at) / 1_000_000)
+
+    async def _stored(self, begun: _Begun) -> tuple[Draft, Appended]:
+        """Wait for one commit; a known id with another content makes a refusal of its own."""
+        made, appended = begun.made, await stored(begun.storing)
+        if appended.existed and not appended.same:
             self._acceptance.tell(made, appended)
-        if not appended.existed:
-            now = self._services.clock.now()
-            self._services.journal.note(made.id, Hop.ACKNOWLEDGED, now)
-            self._services.telemetry.hop(Hop.ACKNOWLEDGED, (now - asked.seen_at) / 1_000_000)
+            return await self._acceptance.commit(_reused(made), {})
+        return made, appended
+
+    def _tell_late(self, made: Draft, storing: Storing) -> None:
+        """Tell of what was stored though nobody waited for it any more."""
+        if not storing.cancelled() and storing.exception() is None:
+            appended = storing.result()
+            if not isinstance(appended, JournalFull):
+                self._acceptance.tell(made, appended)
 
     async def _draft(self, connection: str, asked: Submitted, others: Snapshot) -> tuple[Draft, Mapping[str, object]]:
         spec, fault = self._spec(asked)

@@ -85,10 +85,11 @@ class Uplink:
             case _:
                 await session.confirm(request.receipt, Busy())
 
-    async def submitted(self, connection: str, session: Session, asked: Submitted, others: Snapshot) -> None:
-        """Commit and acknowledge a message that the site sent under an id of its own."""
+    async def submitted(self, connection: str, session: Session, asked: Sequence[Submitted], others: Snapshot) -> None:
+        """Commit and acknowledge, in their order, messages that the site sent under ids of its own."""
         if self._closed:
-            await session.confirm(asked.receipt, Busy())
+            for each in asked:
+                await session.confirm(each.receipt, Busy())
             return
         await self._submissions.take_in(connection, session, asked, others)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -44,6 +45,7 @@ T = TypeVar("T")
 
 # Enough for the log and the verdicts of everything that a gateway has under way.
 RESERVE_BYTES = 64 * 1024 * 1024
+_LOOK_S = 0.05  # in which no machine writes the reserve full
 
 
 class SqliteJournal(StoredJournal):
@@ -73,7 +75,7 @@ class SqliteJournal(StoredJournal):
             JournalMismatch: the file is not a journal that this program can use, or SQLite is too old.
             JournalBroken: the file cannot be read or written.
         """
-        options = Options(after_verdict=pipeline_after_verdict, is_full=lambda: _free_bytes(path) < reserve_bytes)
+        options = Options(after_verdict=pipeline_after_verdict, is_full=Room(path, reserve_bytes).is_gone)
         with _opened(path, clock=clock, vfs=vfs) as (writer, lookups, lists):
             journal = cls(str(path), writer, lookups, lists, options=options, event=event)
             journal.path = path
@@ -123,9 +125,22 @@ def _failing_closed() -> Iterator[None]:
         raise JournalBroken(f"the journal cannot be read: {error}") from error
 
 
-def _free_bytes(path: Path) -> int:
-    disk = os.statvfs(path.parent)
-    return disk.f_bavail * disk.f_frsize
+class Room:
+    """What the disk has left for the journal; a flood of messages does not ask for each."""
+
+    def __init__(self, path: Path, reserve_bytes: int) -> None:
+        self._folder = path.parent
+        self._reserve_bytes = reserve_bytes
+        self._asked_at = -_LOOK_S
+        self._gone = False
+
+    def is_gone(self) -> bool:
+        """Whether less than the reserve was free a moment ago."""
+        now = time.monotonic()
+        if now - self._asked_at >= _LOOK_S:
+            disk = os.statvfs(self._folder)
+            self._asked_at, self._gone = now, disk.f_bavail * disk.f_frsize < self._reserve_bytes
+        return self._gone
 
 
 @contextmanager

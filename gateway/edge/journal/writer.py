@@ -9,7 +9,8 @@ Rules
   for good: everybody who waits, and everybody who comes later, gets JournalBroken. Nothing is tried again, because
   after a failed sync nobody can know what is on disk; recovery reads that.
 * A full disk is no such error: nothing was written that counts. The batch is undone and its commands run one by
-  one; the one that does not fit is refused if it is intake, and breaks the writer if it is not.
+  one; the one that does not fit is refused if it is intake, and breaks the writer if it is not. Intake behind a
+  refused one is refused with it, so that nothing overtakes it.
 * Neither is a database that went away and can be asked, when it is back, whether it has the transaction. A batch that
   it does not have is run again; commands ask and change the journal and nothing else, so that they can be.
 * Hops noted meanwhile ride with the next transaction.
@@ -144,7 +145,11 @@ class Writer:
             self._break(batch, error)
 
     def _serve_singly(self, batch: Sequence[_AnyJob]) -> None:
+        full: JournalFull | None = None
         for job in batch:
+            if full is not None and job.intake:  # a smaller one that fits must not overtake it
+                job.error = full
+                continue
             try:
                 self._transact([job])
             except OutOfSpace as error:
@@ -152,7 +157,7 @@ class Writer:
                 if not job.intake:
                     self._break(batch, error)
                     return
-                job.error = JournalFull("the disk is full: nothing of this call was stored")
+                job.error = full = JournalFull("the disk is full: nothing of this call was stored")
             except (GatewayError, OSError) as error:
                 self._break(batch, error)
                 return

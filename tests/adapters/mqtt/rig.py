@@ -99,8 +99,17 @@ class Rig:
 
 
 async def submitted(session: Session) -> Submitted:
-    """The message that the session tells of, whatever else it tells before."""
-    return await item(session, Submitted)
+    """The oldest message that the session tells of, whatever else it tells before."""
+    return (await all_submitted(session))[0]
+
+
+async def all_submitted(session: Session) -> list[Submitted]:
+    """The messages that the session tells of together."""
+    async with asyncio.timeout(HANG_GUARD_S):
+        while True:
+            found = [each for each in await session.read() if isinstance(each, Submitted)]
+            if found:
+                return found
 
 
 async def reading(session: Session, point: str, condition: Callable[[Reading], bool] = lambda _: True) -> Reading:

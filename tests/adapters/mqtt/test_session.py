@@ -26,7 +26,7 @@ from gateway.ports import (
     Submitted,
 )
 from tests.adapters.mqtt.mosquitto import Mosquitto, mosquitto
-from tests.adapters.mqtt.rig import Rig, item, reading, submitted
+from tests.adapters.mqtt.rig import Rig, all_submitted, item, reading, submitted
 
 VERSIONS = ("5", "3.1.1")
 
@@ -52,15 +52,17 @@ async def nothing_more(site: MqttSite, session: Session) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_messages_come_one_by_one_in_their_order(broker: Mosquitto, version: str) -> None:
-    """The next one only when the one before it is confirmed, with its JSON and the points that it fills."""
-    rig = Rig(broker.port, {"version": version})
+async def test_messages_come_in_their_order_until_they_are_confirmed(broker: Mosquitto, version: str) -> None:
+    """All that wait here, again and again, each with its JSON and the points that it fills."""
+    rig = Rig(broker.port, {"version": version, "receive_maximum": 10})
     async with rig.site() as site, rig.adapter().connect() as session:
         assert isinstance((await session.read())[0], Reachable)
         for number in range(10):
             await ask(site, number, name=f"C{number}")
-        for number in range(10):
-            first, told = await submitted(session), await submitted(session)
+        while len(waiting := await all_submitted(session)) < 10:
+            assert [told.key for told in waiting] == [str(number) for number in range(len(waiting))]
+        for number, first in enumerate(waiting):
+            told = await submitted(session)
             assert first == told
             assert (told.message, told.key, told.fault) == ("chargers", str(number), None)
             assert told.snapshot["name"].value == f"C{number}"

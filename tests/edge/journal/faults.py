@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
@@ -15,7 +15,7 @@ class Faults:
     def __init__(self) -> None:
         self.syncs = 0
         self.on_sync: type[apsw.Error] | None = None
-        self.on_write: type[apsw.Error] | None = None
+        self.on_write: Callable[[str], Exception] | None = None
         self.gate = threading.Event()
         self.reached = threading.Event()
         self.gate.set()

@@ -152,6 +152,31 @@ async def test_a_full_disk_refuses_and_recovers(place: Place) -> None:
             await journal.settle("s1", 1, accepted("T"))
 
 
+async def test_nothing_overtakes_what_finds_no_room(place: Place) -> None:
+    """Of appends that wait together, those behind the one that does not fit are refused with it, though they would."""
+    with faulty_vfs("filling") as faults:
+        async with _open(place, vfs="filling") as journal:
+            faults.gate.clear()
+            faults.reached.clear()
+            first = asyncio.create_task(journal.append(draft(1)))
+            assert await asyncio.to_thread(faults.reached.wait, 30)
+            others = [asyncio.create_task(journal.append(draft(n))) for n in (2, 3)]
+            await asyncio.sleep(0)
+            writes: list[str] = []
+
+            def refuse(said: str) -> Exception:
+                writes.append(said)
+                if len(writes) == 2:  # the two together, then the first of them alone
+                    faults.on_write = None
+                return apsw.FullError(said)
+
+            faults.on_write = refuse
+            faults.gate.set()
+            await first
+            results = await asyncio.gather(*others, return_exceptions=True)
+            assert [type(each) for each in results] == [JournalFull, JournalFull]
+
+
 async def test_a_full_disk_under_an_answer_breaks_the_journal(place: Place) -> None:
     """What was sent cannot be forgotten: an answer that does not fit ends the process."""
     with faulty_vfs("stuffed") as faults:
