@@ -1,4 +1,8 @@
-"""A longer kill run by hand: `python -m tests.crash --kills 200 --seed 7`; exit code 1 when a promise was broken."""
+"""A longer run by hand; exit code 1 when a promise was broken.
+
+`python -m tests.crash --kills 200 --seed 7` kills the gateway so often; `--faults 2000` instead lets it live, takes so
+many messages, and has the SMP do everything wrong.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,32 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.crash.kills import kill_run
+from tests.crash.faults import FaultOutcome, fault_run
+from tests.crash.kills import Outcome, kill_run
 
 
 def main() -> int:
     """Run it, and say what was found."""
-    options = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    options.add_argument("--kills", type=int, default=20)
+    options = argparse.ArgumentParser(
+        prog="python -m tests.crash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = options.add_mutually_exclusive_group()
+    what.add_argument("--kills", type=int, default=20)
+    what.add_argument("--faults", type=int, metavar="MESSAGES")
     options.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="smp-gateway-crash-") as folder:
-        outcome = asyncio.run(kill_run(Path(folder), seed=chosen.seed, kills=chosen.kills))
-    for line in (*outcome.violations, *outcome.alarms, *outcome.noise, outcome):
+        outcome = asyncio.run(_run(Path(folder), chosen))
+    noise = outcome.noise if isinstance(outcome, Outcome) else []
+    for line in (*outcome.violations, *outcome.alarms, *noise, outcome):
         sys.stdout.write(f"{line}\n")
     return 0 if outcome.drained and not outcome.violations and not outcome.alarms else 1
+
+
+async def _run(folder: Path, chosen: argparse.Namespace) -> Outcome | FaultOutcome:
+    if chosen.faults is None:
+        return await kill_run(folder, seed=chosen.seed, kills=chosen.kills)
+    return await fault_run(folder, seed=chosen.seed, messages=chosen.faults)
 
 
 if __name__ == "__main__":
