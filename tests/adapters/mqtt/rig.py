@@ -19,7 +19,7 @@ from gateway.errors import SecretError
 from gateway.ports import Adapter, ConnectionConfig, News, Resources, Session, Submitted
 
 T = TypeVar("T")
-HANG_GUARD_S = 20.0  # no assertion: far beyond what anything takes
+HANG_GUARD_S = 60.0  # no assertion: far beyond what anything takes
 POINTS: Mapping[str, Mapping[str, object]] = {
     "power": {"topic": "depot/telemetry", "path": "power.kw", "type": "number"},
     "limit": {"topic": "depot/limits/+", "qos": 1},
