@@ -5,13 +5,14 @@ Absent members stay absent; ``null`` is written only where the content says null
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TypeGuard
 
 import orjson
 
-from gateway.core.fixed import FixedGroup, FixedList
+from gateway.core.fixed import FilledGroup, FixedGroup, FixedList, Frame, Run, runs
 from gateway.core.message import ASSETS, Kind
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 from gateway.errors import SubmissionRefused
@@ -60,9 +61,8 @@ def encode_rows(profile: Profile, kind: Kind, content: Mapping[str, object]) -> 
         return [_dump_content(_object(content.get("content")))]
     shape = profile.shape(kind)
     if kind != ASSETS:
-        return [_dump_content(_members(shape, content.get("unit"), "unit"))]
-    rows = enumerate(_list(content, "assets"))
-    return [_dump_content(_members(shape, row, f"assets[{index}]")) for index, row in rows]
+        return [_row(shape, content.get("unit"), "unit")]
+    return [_row(shape, row, f"assets[{index}]") for index, row in enumerate(_list(content, "assets"))]
 
 
 def enclose(profile: Profile, kind: Kind, submission_id: str, rows: Sequence[bytes]) -> bytes:
@@ -117,7 +117,34 @@ def _kept(value: object) -> orjson.Fragment:
         if value.canonical is None:
             value.canonical = orjson.Fragment(dumps(value))
         return value.canonical
-    return _fragment(value)
+    return orjson.Fragment(_kept_group(value)) if type(value) is FilledGroup else _fragment(value)
+
+
+def _kept_group(group: FilledGroup) -> bytes:
+    frame = group.frame
+    if frame.canonical is None:
+        frame.canonical = runs(
+            (name, dumps(name) + b":", None if name in frame.places else _kept_value(name, value))
+            for name, value in frame.items()
+        )
+    return _joined(frame.canonical, group, _kept_value)
+
+
+def _kept_value(_name: str, value: object) -> bytes:
+    if type(value) is FilledGroup:
+        return _kept_group(value)
+    return orjson.dumps(value, default=_kept, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def _joined(stretches: Sequence[Run], group: FilledGroup, write: Callable[[str, object], bytes]) -> bytes:
+    """A group's JSON; a place that nothing fills is left out with its name."""
+    pieces: list[bytes] = []
+    for stretch, place in stretches:
+        if place is None:
+            pieces.append(stretch)
+        elif (value := group.get(place, _MISSING)) is not _MISSING:
+            pieces.append(stretch + write(place, value))
+    return b"{" + b",".join(pieces) + b"}"
 
 
 def _fragment(value: object) -> orjson.Fragment:
@@ -137,6 +164,36 @@ def _dump_content(document: object) -> bytes:
         raise SubmissionRefused(f"the content cannot be written as JSON: {error}") from error
 
 
+def _row(shape: Shape | FieldSpec, value: object, path: str) -> bytes:
+    """Write a group of members in the SMP's names, the constants of a frame once for all."""
+    if type(value) is FilledGroup:
+        known = value.frame.wire
+        if known is None or known[0] is not shape:
+            known = value.frame.wire = (shape, _stretches(shape, value.frame, path))
+        if known[1] is not None:
+            return _joined(known[1], value, partial(_place, shape, path))
+    return _dump_content(_members(shape, value, path))
+
+
+def _stretches(shape: Shape | FieldSpec, frame: Frame, path: str) -> tuple[Run, ...] | None:
+    """A frame in the SMP's names, unless the profile does not know all its members."""
+    if not shape.members.keys() >= frame.keys():
+        return None
+    places = frame.places
+    return runs(
+        (name, dumps(wire_name) + b":", None if name in places else _place(shape, path, name, frame[name]))
+        for name, wire_name, _ in shape.wire_members
+        if name in frame
+    )
+
+
+def _place(shape: Shape | FieldSpec, path: str, name: str, value: object) -> bytes:
+    spec = shape.members[name]
+    if type(value) is FilledGroup and spec.type is FieldType.GROUP:
+        return _row(spec, value, f"{path}.{name}")
+    return _dump_content(_member(spec, value, path, name))
+
+
 def _members(shape: Shape | FieldSpec, value: object, path: str) -> dict[str, object]:
     if not isinstance(value, dict | Mapping):
         raise SubmissionRefused(f"{path}: {value!r:.100} is not a group of members")
@@ -144,19 +201,20 @@ def _members(shape: Shape | FieldSpec, value: object, path: str) -> dict[str, ob
     known = 0
     for name, wire_name, spec in shape.wire_members:
         member = value.get(name, _MISSING)
-        if member is _MISSING:
-            continue
-        known += 1
-        if member is None:
-            if not spec.nullable:
-                raise SubmissionRefused(f"{path}.{name}: the profile allows no null here")
-        elif spec.word in _NESTED:
-            member = _nested(spec, member, f"{path}.{name}")
-        members[wire_name] = member
+        if member is not _MISSING:
+            known += 1
+            members[wire_name] = _member(spec, member, path, name)
     if known < len(value):
         unknown = next(name for name in value if name not in shape.members)
         raise SubmissionRefused(f"{path}.{unknown}: the profile knows no such member")
     return members
+
+
+def _member(spec: FieldSpec, value: object, path: str, name: str) -> object:
+    """What stands on the wire for a member of ours."""
+    if value is None and not spec.nullable:
+        raise SubmissionRefused(f"{path}.{name}: the profile allows no null here")
+    return _nested(spec, value, f"{path}.{name}") if value is not None and spec.word in _NESTED else value
 
 
 _MISSING = object()

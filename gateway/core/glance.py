@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from gateway.core import reference_data
-from gateway.core.fixed import FixedGroup, FixedList
+from gateway.core.fixed import FilledGroup, FixedGroup, FixedList, Frame
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 
 LARGEST_EXPONENT = 308  # as in strict_json: within the range of a double
@@ -34,6 +34,8 @@ def all_fine(members: object, spec: FieldSpec | Shape, profile: Profile) -> bool
     """Whether nothing can be wrong with this group of members; False says only that it must be looked at closely."""
     if type(members) is FixedGroup:
         return _fixed_fine(members, spec, profile, _members_fine)
+    if type(members) is FilledGroup:
+        return _fixed_fine(members.frame, spec, profile, _constants_fine) and _filled_fine(members, spec, profile)
     return type(members) is dict and _members_fine(members, spec, profile)
 
 
@@ -62,6 +64,33 @@ def _members_fine(members: Mapping[str, object], spec: FieldSpec | Shape, profil
         elif not _FINE[field_spec.word](value, field_spec, profile):
             return False
     return known == len(members)
+
+
+def _constants_fine(frame: Frame, spec: FieldSpec | Shape, profile: Profile) -> bool:
+    """Whether nothing is wrong with a group but perhaps what fills its places."""
+    if any(field.required and name not in frame for name, field in spec.members.items()):
+        return False
+    constants = {name: value for name, value in frame.items() if name not in frame.places}
+    known = {name: spec.members[name] for name in frame if name in spec.members}
+    return len(known) == len(frame) and all(
+        known[name].nullable if value is None else _FINE[known[name].word](value, known[name], profile)
+        for name, value in constants.items()
+    )
+
+
+def _filled_fine(group: FilledGroup, spec: FieldSpec | Shape, profile: Profile) -> bool:
+    """Whether what fills the places of a known frame is all right."""
+    for name in group.frame.places:
+        field_spec, value = spec.members[name], group.get(name, _MISSING)
+        if value is _MISSING:
+            if field_spec.required:
+                return False
+        elif value is None:
+            if not field_spec.nullable:
+                return False
+        elif not _FINE[field_spec.word](value, field_spec, profile):
+            return False
+    return True
 
 
 def _text_fine(value: object, spec: FieldSpec, _profile: Profile) -> bool:
@@ -114,7 +143,7 @@ def _looked_at_closely(_value: object, _spec: FieldSpec, _profile: Profile) -> b
     return False
 
 
-FixedT = TypeVar("FixedT", FixedGroup, FixedList)
+FixedT = TypeVar("FixedT", FixedGroup, FixedList, Frame)
 SpecT = TypeVar("SpecT", bound="FieldSpec | Shape")
 _MISSING = object()
 _FINE: Mapping[str, Callable[[object, FieldSpec, Profile], bool]] = {

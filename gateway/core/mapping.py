@@ -22,7 +22,7 @@ from typing import Literal
 
 from gateway.core.document import JsonPath, Missing
 from gateway.core.expression import Expression
-from gateway.core.fixed import CONSTANTS, FixedGroup, FixedList, fixed
+from gateway.core.fixed import AS_THEY_ARE, FilledGroup, Frame, fixed, fixed_group
 from gateway.core.message import Kind, Problem
 from gateway.core.places import Array, Each, Formula, PerElement, Pick, Repeated, Slot, points_in, repeated
 from gateway.core.point import Quality, Reading, Snapshot
@@ -246,17 +246,16 @@ def _fill_row(node: object, source: _Source, row: int | None, problems: list[Pro
 
 def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Missing]]) -> object:
     """Fill one node; what cannot be filled is noted in ``faults`` and comes back as :data:`_ABSENT`."""
-    if type(node) in _AS_IT_IS:
+    if type(node) in AS_THEY_ARE:
         return node
     match node:
-        case dict():
-            members = {}
-            for key, value in node.items():  # most members are constants, and a template may have thousands
-                if type(value) in _AS_IT_IS:
-                    members[key] = value
-                elif (filled := _fill(value, f"{path}.{key}" if path else key, source, faults)) is not _ABSENT:
-                    members[key] = filled
-            return members
+        case Frame():
+            group = FilledGroup(node)
+            for key, value in node.places.items():
+                group[key] = filled = _fill(value, f"{path}.{key}" if path else key, source, faults)
+                if filled is _ABSENT:
+                    del group[key]
+            return group
         case list():
             items = [_fill(item, f"{path}[{index}]", source, faults) for index, item in enumerate(node)]
             return [item for item in items if item is not _ABSENT]
@@ -321,7 +320,6 @@ def _picked(pick: Pick, element: object) -> object:
         return Missing("not_a_number", f"{pick.path.text} is beyond all numbers")
 
 
-_AS_IT_IS = CONSTANTS | {FixedGroup, FixedList}
 _ABSENT = object()  # marks a member that nothing usable fills
 
 # Words of the YAML beside the wire profile's own members, which are all in camelCase.
@@ -372,7 +370,7 @@ def _compile_repeated(node: Mapping[str, object], arrays: Mapping[str, Array]) -
     asset = {key: _compile(value, arrays) for key, value in node.items() if key != FOR_EACH}
     source = node[FOR_EACH]
     if not isinstance(source, Mapping):
-        return Each(path=JsonPath(str(source)), asset=asset)
+        return Each(path=JsonPath(str(source)), asset=fixed_group(asset))
     array = arrays.get(str(source.get(ARRAY)))
     if array is None:
         raise ValueError(f"there is no array {source.get(ARRAY)}")

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from gateway.core.document import JsonPath
 from gateway.core.expression import Expression
-from gateway.core.fixed import fixed
+from gateway.core.fixed import Frame, fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def _of_element(node: object, array: Array, index: int) -> object:
             if len(values) != array.count:
                 raise ValueError(f"{len(values)} values for the {array.count} elements of array {array.name}")
             return values[index]
-        case _ if type(node) is dict:
+        case _ if type(node) is dict or type(node) is Frame:
             return fixed({key: _of_element(value, array, index) for key, value in node.items()})
         case _ if type(node) is list:
             return fixed([_of_element(item, array, index) for item in node])

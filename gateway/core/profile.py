@@ -104,6 +104,11 @@ class Shape(Part):
         """Our name, the SMP's and the member, of each member."""
         return _wire_members(self.members)
 
+    @cached_property
+    def required_ways(self) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        """``require_any`` with each path as its names."""
+        return tuple(tuple(tuple(path.split(".")) for path in paths) for paths in self.require_any)
+
     @model_validator(mode="after")
     def _has_ref(self) -> Shape:
         if self.ref not in self.members:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TypeGuard
 
 from gateway.core import reference_data
+from gateway.core.fixed import FilledGroup
 from gateway.core.glance import LARGEST_EXPONENT, all_fine, date_of
 from gateway.core.message import ASSETS, Kind, Problem
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
@@ -91,11 +92,22 @@ def _check_row(notes: _Notes, name: str, row: object, shape: Shape, profile: Pro
     if not all_fine(row, shape, profile):
         for path, code, message in _group(row, shape.members, "", profile):
             notes.problem(path, code, message)
-    for paths in shape.require_any:
-        if not any(_present(_at(row, path)) for path in paths):
+    for ways in shape.required_ways:
+        if not any(_present(_at(row, *way)) for way in ways):
+            paths = [".".join(way) for way in ways]
             notes.problem(paths[0], "required", f"one of {', '.join(paths)} is needed")
+    if not (type(row) is FilledGroup and row.frame.ruled == (shape, profile)):
+        _check_rules(notes, row, shape, profile)
+
+
+def _check_rules(notes: _Notes, row: Mapping[str, object], shape: Shape, profile: Profile) -> None:
+    """Apply the rules that bind several members; where they find nothing and no place matters, once for all."""
+    before = len(notes.problems) + len(notes.warnings)
     for rule in _RULES:
         rule(notes, row, profile)
+    quiet = len(notes.problems) + len(notes.warnings) == before
+    if quiet and type(row) is FilledGroup and _RULED.isdisjoint(row.frame.places):
+        row.frame.ruled = (shape, profile)
 
 
 # ---------------------------------------------------------------- single members, by the profile's shapes
@@ -254,7 +266,7 @@ def _bm_unit_fits(notes: _Notes, row: Mapping[str, object], _profile: Profile) -
 
 def _gsp_group_fits(notes: _Notes, row: Mapping[str, object], profile: Profile) -> None:
     """The distributor of each MPAN lies in the GSP group that the asset names."""
-    group, points = _at(row, "connection.gspGroup"), row.get("meterPoints")
+    group, points = _at(row, "connection", "gspGroup"), row.get("meterPoints")
     if not isinstance(group, str) or group not in reference_data.GSP_GROUPS or not _is_list(points):
         return
     note = notes.problem if profile.gsp_mismatch == "error" else notes.warning
@@ -267,12 +279,13 @@ def _gsp_group_fits(notes: _Notes, row: Mapping[str, object], profile: Profile) 
 
 
 _RULES = (_dates_in_order, _bm_unit_fits, _gsp_group_fits)
+_RULED = frozenset({"startDate", "endDate", "unitType", "bmUnitId", "connection", "meterPoints"})  # what they look at
 
 
 # ---------------------------------------------------------------- reading
-def _at(row: Mapping[str, object], path: str) -> object:
+def _at(row: Mapping[str, object], *way: str) -> object:
     value: object = row
-    for name in path.split("."):
+    for name in way:
         value = value.get(name) if isinstance(value, dict | Mapping) else None
     return value
 

@@ -9,9 +9,8 @@ from decimal import Decimal
 import pytest
 
 from gateway.core.intake import UNBOUND, Intake, draft, mailbox_rule, unbound
-from gateway.core.mapping import MailboxTrigger, MessageSpec
+from gateway.core.mapping import MailboxTrigger, MessageSpec, compile_template
 from gateway.core.message import ASSETS, Lane, MailboxPosition, Problem, Reference
-from gateway.core.places import Slot
 from gateway.core.point import Quality, Reading
 from gateway.core.profile import Profile
 from gateway.core.relay import MAILBOX_STATES
@@ -33,17 +32,19 @@ SPEC = MessageSpec(
     name="battery",
     kind=ASSETS,
     trigger=MailboxTrigger(mailbox="plc", kind=1),
-    template={
-        "assets": [
-            {
-                "assetName": "HAMS 1",
-                "technology": "Battery",
-                "meterPoints": [{"type": "MPAN", "id": "2000000000200", "direction": "Import"}],
-                "connection": {"gspGroup": "_H"},
-                "capacity": {"maxExportMw": Slot(point="limit")},
-            }
-        ]
-    },
+    template=compile_template(
+        {
+            "assets": [
+                {
+                    "assetName": "HAMS 1",
+                    "technology": "Battery",
+                    "meterPoints": [{"type": "MPAN", "id": "2000000000200", "direction": "Import"}],
+                    "connection": {"gspGroup": "_H"},
+                    "capacity": {"maxExportMw": {"point": "limit"}},
+                }
+            ]
+        }
+    ),
 )
 
 
@@ -107,7 +108,8 @@ def test_warnings_and_salvage_go_with_the_draft(profile: Profile) -> None:
     foreign = [{"type": "MPAN", "id": "1100000000114", "direction": "Import"}]
     assets = SPEC.template["assets"]
     assert isinstance(assets, list)
-    spec = replace(SPEC, template={"assets": [{**assets[0], "meterPoints": foreign}]}, salvage=True)
+    template = compile_template({"assets": [{**assets[0], "meterPoints": foreign}]})
+    spec = replace(SPEC, template=template, salvage=True)
     made, _ = draft(INTAKE, spec, {"limit": reading(Decimal(1))}, profile)
     assert (made.problems, made.salvage) == ((), True)
     assert [(w.row, w.field, w.code) for w in made.warnings] == [(0, "meterPoints[0].id", "gsp_mismatch")]

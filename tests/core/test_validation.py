@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.core import codec, validation
 from gateway.core.mailbox import TEXT_CHARACTERS
-from gateway.core.mapping import compile_template
+from gateway.core.mapping import MessageSpec, RequestTrigger, compile_template, compose
 from gateway.core.message import ASSETS, UNIT, Kind
-from gateway.core.profile import Profile
+from gateway.core.point import Quality, Reading
+from gateway.core.profile import Profile, Shape
 from gateway.errors import SubmissionRefused
 
 ASSET_ROW: dict[str, Any] = {
@@ -258,3 +260,51 @@ def test_what_never_changes_is_judged_and_written_like_anything_else(profile: Pr
             if not validation.check(ASSETS, plain, wire).problems:
                 assert codec.encode_rows(wire, ASSETS, template) == codec.encode_rows(wire, ASSETS, plain), row
                 assert codec.canonical(template) == codec.dumps(plain)
+
+
+def _leaves(tree: Mapping[str, object], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, name))
+        elif not isinstance(value, list):
+            yield (*path, name)
+
+
+def _with(tree: Mapping[str, object], path: tuple[str, ...], value: object) -> dict[str, object]:
+    """The same tree with another value there."""
+    (name, *deeper) = path
+    inner = tree[name]
+    return {**tree, name: _with(inner, tuple(deeper), value) if deeper and isinstance(inner, dict) else value}
+
+
+@pytest.mark.parametrize("path", sorted(_leaves(ASSET_ROW)))
+def test_a_group_that_a_site_fills_in_part_is_judged_and_written_like_any_other(
+    profile: Profile, path: tuple[str, ...]
+) -> None:
+    """A frame keeps what is known of its constants: whatever fills its place, first, again, and in another profile."""
+    members = {**profile.asset.members, "owner": profile.asset.members["owner"].model_copy(update={"name": "holder"})}
+    asset = Shape(action="Create", ref="assetName", require_any=profile.asset.require_any, members=members)
+    other = profile.model_copy(update={"enums": {**profile.enums, "technology": ("Wind", "Battery")}, "asset": asset})
+    for row in [ASSET_ROW, *islice(_spoilt(), 0, None, 13)]:
+        if path not in set(_leaves(row)):
+            continue
+        template = compile_template({"assets": [_with(row, path, {"point": "p"})]})
+        spec = MessageSpec(name="m", kind=ASSETS, trigger=RequestTrigger(), template=template)
+        for value in (None, "_A", "_H", Decimal("12.5"), Decimal(-1), "2026-11-01", "", "Battery", "BM"):
+            reading = Reading(point="p", value=value, quality=Quality.GOOD, at=0)
+            filled = compose(spec, {"p": reading}).content
+            plain = {"assets": [_without(row, path) if value is None else _with(row, path, value)]}
+            for wire in (profile, other, profile):
+                problems = validation.check(ASSETS, plain, wire)
+                assert validation.check(ASSETS, filled, wire) == problems, plain
+                if not problems.problems:
+                    assert codec.encode_rows(wire, ASSETS, filled) == codec.encode_rows(wire, ASSETS, plain), plain
+                    assert codec.canonical(filled) == codec.dumps(plain)
+
+
+def _without(tree: Mapping[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    (name, *deeper) = path
+    if not deeper:
+        return {key: value for key, value in tree.items() if key != name}
+    inner = tree[name]
+    return {**tree, name: _without(inner, tuple(deeper)) if isinstance(inner, dict) else inner}
