@@ -39,6 +39,7 @@ from gateway.flow.reconciler import Reconciler
 from gateway.flow.registrar import Registrar
 from gateway.flow.reload import Reloads
 from gateway.flow.requests import Requests
+from gateway.flow.retention import Retention
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.sites import Sites
@@ -105,6 +106,19 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
         notary = Notary(journal, lambda: seals_of(configuration), clock=SystemClock(), telemetry=telemetry)
         handlers = {**operator.handlers(), **registrar.handlers(), **imports.handlers(), **notary.handlers()}
         yield Desk(handlers, actor_of(os.geteuid()))
+
+
+def _retain(
+    start: Callable[[Coroutine[object, object, None], str], None],
+    parts: Parts,
+    journal: Journal,
+    accounts: Mapping[str, Account],
+) -> None:
+    """Remove what is older than the configuration wants it kept, if it says so."""
+    if (keep := parts.configuration.retention_us) is not None:
+        seals = partial(_seals, accounts)
+        retention = Retention(journal, seals, keep_us=keep, clock=parts.clock, telemetry=parts.telemetry)
+        start(retention.run(), "retention")
 
 
 def _seals(accounts: Mapping[str, Account]) -> dict[str, Seal]:
@@ -211,6 +225,7 @@ async def gateway(
         start(reconciler.expire(), "not-after")
         for gate in state.gates:
             start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
+        _retain(start, parts, journal, accounts)
         upkeep.begin(start)
         state.unmatched = UnmatchedWatch(journal, signals=signals, clock=parts.clock, telemetry=telemetry)
         start(state.unmatched.run(), "unmatched callbacks")

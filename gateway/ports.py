@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from gateway.core.acts import Decision
 from gateway.core.callback import Callback
 from gateway.core.control import Answer, AnswerT, Operation, Order, OrderT
-from gateway.core.evidence import ChainHead, Checkpoint
+from gateway.core.evidence import ChainHead, Checkpoint, Cut
 from gateway.core.jws import KeyRecord
 from gateway.core.mailbox import MailboxSpec, Role
 from gateway.core.message import (
@@ -482,6 +482,19 @@ class Journal(Protocol):
 
     async def checkpoint(self, checkpoint: Checkpoint, jwks: Sequence[str]) -> None:
         """Keep a signed checkpoint of a chain, and the public keys that its participant signs with, as JWKs."""
+
+    async def removable(self, environment: str, participant: str, before: int, *, limit: int) -> ChainHead | None:
+        """How far a participant's chain could be cut since all to there ended ``before`` (µs UTC); None: nowhere.
+
+        At most ``limit`` entries are looked at.
+        What is open, owes its site something, or is younger stays, and whatever follows its first entry.
+        """
+
+    async def cut(self, cut: Cut) -> None:
+        """Begin a chain after the entry that this cut names; what is before it may be removed from now on."""
+
+    async def remove(self, environment: str, participant: str, *, limit: int) -> int:
+        """Delete up to ``limit`` of the oldest entries before the cut, and what they tell of; how many there were."""
 
     def note(self, message_id: str, hop: Hop, at: int) -> None:
         """Remember a hop with the next commit, whatever that is; lost if the process dies before."""

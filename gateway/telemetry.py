@@ -120,6 +120,7 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_back": EventSpec("info"),
     "evidence_sealed": EventSpec("info", ("participant",)),
     "evidence_unsealed": EventSpec("error", ("participant",)),
+    "evidence_removed": EventSpec("info", ("participant",)),
     "request_malformed": EventSpec("warning", ("listener",), once_per_s=1.0),
     "handler_faulted": EventSpec("error", ("listener",)),
 }

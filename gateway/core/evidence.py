@@ -24,6 +24,8 @@ from gateway.core import codec
 FORMAT = "smp-gateway evidence 1"
 CHECKPOINT_FORMAT = "smp-gateway checkpoint 1"
 CHECKPOINT_TYP = "smp-evidence+jws"
+CUT_FORMAT = "smp-gateway cut 1"
+CUT_TYP = "smp-evidence-cut+jws"
 FORGOTTEN = "bodies_forgotten"  # the event that says that exhibits were deleted when their time was over
 
 
@@ -89,6 +91,16 @@ class Checkpoint:
     token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Where a chain begins since its older entries were removed: after ``head``, signed as a checkpoint is."""
+
+    head: ChainHead
+    at: int
+    key_id: str
+    token: str
+
+
 def line(number: int, entry: Entry) -> bytes:
     """The exact bytes of an entry."""
     members: dict[str, object] = {
@@ -131,9 +143,18 @@ def link(previous: str, message_id: str | None, text: bytes) -> str:
 
 def checkpoint_payload(head: ChainHead, at: int) -> bytes:
     """What a checkpoint signs."""
+    return _payload(CHECKPOINT_FORMAT, head, at)
+
+
+def cut_payload(head: ChainHead, at: int) -> bytes:
+    """What a cut signs."""
+    return _payload(CUT_FORMAT, head, at)
+
+
+def _payload(form: str, head: ChainHead, at: int) -> bytes:
     return codec.dumps(
         {
-            "format": CHECKPOINT_FORMAT,
+            "format": form,
             "environment": head.environment,
             "participant": head.participant,
             "entries": head.number,

@@ -164,6 +164,7 @@ class _Loading:
             health=_listener(gateway.health.listen),
             participants={name: self._participant(*found) for name, found in participants.items()},
             sites={site.site: site for site in assembled},
+            retention_us=gateway.retention,
             contacts=_contacts(gateway.contacts),
             warnings=warnings,
             patterns=self._patterns(gateway),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from gateway.settings.resolved import Configuration, Participant
 
 # Members of gateway.yaml that are read once, at the start, by the name that they have in the YAML.
-_FIXED = {"journal": "journal", "callbacks": "callbacks", "health": "health"}
+_FIXED = {"journal": "journal", "retention_us": "retention", "callbacks": "callbacks", "health": "health"}
 _NEXT = "restart the gateway for that"
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core.secret import Reference, SecretReference, reference
 from gateway.settings.part import Part
-from gateway.settings.quantities import Email, HttpsUrl, Line, ListenAddress, Name, Phone, Rate, Text, https_url
+from gateway.settings.quantities import Age, Email, HttpsUrl, Line, ListenAddress, Name, Phone, Rate, Text, https_url
 
 DATABASE = ("postgresql://", "postgres://")  # how a URL of PostgreSQL begins
 
@@ -128,6 +128,9 @@ class Gateway(Part):
     }
     journal: Journal = Field(
         description="The durable store: sqlite:PATH, postgresql://USER@HOST/DATABASE, or the secret that is such a URL"
+    )
+    retention: Age | None = Field(
+        default=None, description="How long finished messages and their evidence are kept, such as 400d; else for ever"
     )
     smp: dict[Literal["live", "test"], Environment] = Field(min_length=1)
     callbacks: Callbacks

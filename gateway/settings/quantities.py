@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import PlainValidator, WithJsonSchema
 
+_AGE = re.compile(r"([0-9]{1,5})d")
+_LONGEST_DAYS = 36_500
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|min|h|d)")
 _MINUTE_US = 60_000_000
 _UNIT_US = {
@@ -75,6 +77,14 @@ def duration(value: object) -> int:
     if microseconds != int(microseconds) or not 0 < microseconds <= 366 * _UNIT_US["d"]:
         raise ValueError(f"{value} is outside 1us..366d")
     return int(microseconds)
+
+
+def age(value: object) -> int:
+    """Read how long something is kept, such as ``400d``, as µs."""
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match[1]) <= _LONGEST_DAYS:
+        raise ValueError(f"{shown(value)} is not a number of days in 1d..{_LONGEST_DAYS}d; write it such as 400d")
+    return int(int(match[1]) * _UNIT_US["d"])
 
 
 def rate(value: object) -> float:
@@ -249,6 +259,7 @@ Phone = Annotated[str, PlainValidator(phone), WithJsonSchema({"type": "string", 
 Duration = Annotated[
     int, PlainValidator(duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
+Age = Annotated[int, PlainValidator(age), WithJsonSchema({"type": "string", "pattern": f"^{_AGE.pattern}$"})]
 Rate = Annotated[float, PlainValidator(rate), WithJsonSchema({"type": "string", "pattern": f"^{_RATE.pattern}$"})]
 ListenAddress = Annotated[
     Address, PlainValidator(address), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})

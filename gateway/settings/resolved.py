@@ -150,6 +150,7 @@ class Configuration:
     health: Listener
     participants: Mapping[str, Participant]
     sites: Mapping[str, SiteConfig]
+    retention_us: int | None = None  # how long finished messages are kept; None: for ever
     contacts: tuple[Contact, ...] = ()  # of those who develop and run the gateway
     warnings: tuple[ConfigProblem, ...] = field(default=())
     patterns: tuple[str, ...] = ()

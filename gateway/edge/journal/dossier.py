@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.core import evidence
 from gateway.core.evidence import Entry
 from gateway.core.evidence_file import Dossier
-from gateway.edge.journal import chain, rows
+from gateway.edge.journal import chain, retiring, rows
 from gateway.edge.journal.statements import Reading
 
 _PAGE = 500  # entries read at a time
@@ -21,6 +21,8 @@ def gather(reading: Reading, message_id: str) -> Dossier | None:
     first_id, first, environment, participant = places[0]
     owner = {"environment": environment, "participant": participant}
     before = reading.one("link_before", id=first_id, **owner)
+    cut = retiring.find_cut(reading, environment, participant)
+    beginning = evidence.genesis(environment, participant) if cut is None else cut.head.link
     covering = reading.one("covering_checkpoint", number=places[-1][1], **owner)
     last = places[-1][1] if covering is None or covering[0] is None else covering[0]
     entries = list(_stretch(reading, owner, first_id, last))
@@ -31,7 +33,7 @@ def gather(reading: Reading, message_id: str) -> Dossier | None:
         message_id=message_id,
         environment=environment,
         participant=participant,
-        previous=(first - 1, evidence.genesis(environment, participant) if before is None else before[0]),
+        previous=(first - 1, beginning if before is None else before[0]),
         entries=entries,
         checkpoints=[token for *_, token in checkpoints],
         kept=kept(reading, message_id),

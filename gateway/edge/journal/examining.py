@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from gateway.core import evidence, jws, strict_json
 from gateway.core.evidence import FORGOTTEN, Entry
 from gateway.core.jwk import KEY_TYPES, KeyRecord, public_key_from_jwk
-from gateway.edge.journal import chain, dossier
+from gateway.edge.journal import chain, dossier, retiring
 from gateway.edge.journal.statements import Reading
 from gateway.errors import SignatureRefused, StrictJsonError
 
@@ -32,6 +32,8 @@ def examine(reading: Reading, known: Mapping[Owner, Mapping[str, KeyRecord]]) ->
         keys = {**_own_keys(reading, owner), **known.get(owner, {})}
         checkpoints: dict[int, str] = {}
         for fault in _examine_checkpoints(reading, owner, keys, checkpoints):
+            yield f"{environment}/{participant}: {fault}"
+        for fault in _examine_cut(reading, owner, keys):
             yield f"{environment}/{participant}: {fault}"
         for fault in _examine_chain(reading, owner, checkpoints, (length, link)):
             yield f"{environment}/{participant}: {fault}"
@@ -63,16 +65,36 @@ def _examine_checkpoints(
         links[number] = link
 
 
+def _examine_cut(reading: Reading, owner: Owner, keys: Mapping[str, KeyRecord]) -> Iterator[str]:
+    """See that what was removed was removed by a cut that the participant's key signed."""
+    cut = retiring.find_cut(reading, *owner)
+    if cut is None:
+        return
+    try:
+        signed = jws.verify_compact(cut.token, keys.get, algorithms=KEY_TYPES)
+    except SignatureRefused as refused:
+        yield f"it begins after entry {cut.head.number}, which is not signed as it should be, {refused.reason}"
+        return
+    said = (signed.header.get("typ"), signed.payload)
+    if said != (evidence.CUT_TYP, evidence.cut_payload(cut.head, cut.at)):
+        yield f"it begins after entry {cut.head.number}, and another beginning was signed"
+
+
 def _examine_chain(
     reading: Reading, owner: Owner, checkpoints: Mapping[int, str], end: tuple[int, str]
 ) -> Iterator[str]:
     environment, participant = owner
     number, link, after = 0, evidence.genesis(environment, participant), 0
+    cut = retiring.find_cut(reading, environment, participant)
+    if cut is not None:
+        number, link = cut.head.number, cut.head.link
     while rows := reading.all(
         "chain_entries", environment=environment, participant=participant, after=after, limit=_PAGE
     ):
         for row in rows:
             stated, stated_link, entry = chain.read_entry(row)
+            if cut is not None and stated <= cut.head.number:
+                continue  # it is being removed
             number += 1
             link = evidence.link(link, entry.message_id, evidence.line(number, entry))
             if (stated, stated_link) != (number, link):

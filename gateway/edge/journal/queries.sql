@@ -182,6 +182,75 @@ WHERE environment = :environment AND participant = :participant AND number >= :n
 INSERT INTO checkpoint (environment, participant, number, link, at, key_id, token)
 VALUES (:environment, :participant, :number, :link, :at, :key_id, :token) ON CONFLICT DO NOTHING
 
+-- :name cut
+SELECT number, link, at, key_id, token FROM cut WHERE environment = :environment AND participant = :participant
+
+-- :name keep_cut
+INSERT INTO cut (environment, participant, number, link, at, key_id, token)
+VALUES (:environment, :participant, :number, :link, :at, :key_id, :token)
+ON CONFLICT (environment, participant) DO UPDATE SET number = excluded.number, link = excluded.link, at = excluded.at,
+    key_id = excluded.key_id, token = excluded.token
+WHERE excluded.number > cut.number
+
+-- :name newest_entry
+SELECT MAX(id) FROM audit
+
+-- :name message_stays
+SELECT 1 FROM message m WHERE m.id = :id AND (m.updated_at > :before
+    OR m.state NOT IN ('refused', 'expired', 'rejected', 'completed', 'partial', 'failed')
+    OR m.number = (SELECT MAX(number) FROM message)
+    OR EXISTS (SELECT 1 FROM relay r WHERE r.message_id = m.id
+        AND (r.state = 'pending' OR r.id = (SELECT MAX(id) FROM relay)))
+    OR EXISTS (SELECT 1 FROM sequel q WHERE q.parent_id = m.id)
+    OR EXISTS (SELECT 1 FROM part p JOIN callback c ON c.submission_id = p.submission_id
+            JOIN callback_relay x ON x.environment = c.environment AND x.issuer = c.issuer AND x.jti = c.jti
+        WHERE p.message_id = m.id AND x.state = 'pending'))
+
+-- :name delete_entries
+DELETE FROM audit WHERE environment = :environment AND participant = :participant AND id <= :last AND number <= :number
+
+-- :name delete_checkpoints
+DELETE FROM checkpoint WHERE environment = :environment AND participant = :participant AND number <= :number
+
+-- :name delete_exhibits
+DELETE FROM exhibit WHERE message_id = :message_id
+
+-- :name delete_hops
+DELETE FROM hop WHERE message_id = :message_id
+
+-- :name delete_relays
+DELETE FROM relay WHERE message_id = :message_id
+
+-- :name delete_parts_of_message
+DELETE FROM part WHERE message_id = :message_id RETURNING submission_id
+
+-- :name delete_message
+DELETE FROM message WHERE id = :message_id
+
+-- :name delete_relays_of_callbacks
+DELETE FROM callback_relay WHERE EXISTS (SELECT 1 FROM callback c WHERE c.submission_id = :submission_id
+    AND c.environment = callback_relay.environment AND c.issuer = callback_relay.issuer AND c.jti = callback_relay.jti)
+
+-- :name delete_callbacks
+DELETE FROM callback WHERE submission_id = :submission_id
+
+-- :name delete_relays_of_callback
+DELETE FROM callback_relay WHERE environment = :environment AND issuer = :issuer AND jti = :jti
+
+-- :name delete_callback
+DELETE FROM callback WHERE environment = :environment AND issuer = :issuer AND jti = :jti AND submission_id IS NULL
+
+-- :name loose_callback_stays
+SELECT 1 FROM callback c WHERE c.environment = :environment AND c.issuer = :issuer AND c.jti = :jti
+    AND (c.submission_id IS NOT NULL OR EXISTS (SELECT 1 FROM callback_relay x WHERE x.environment = c.environment
+        AND x.issuer = c.issuer AND x.jti = c.jti AND (x.state = 'pending' OR x.id = (SELECT MAX(id) FROM callback_relay))))
+
+-- :name delete_attempts
+DELETE FROM attempt WHERE submission_id = :submission_id
+
+-- :name delete_submission
+DELETE FROM submission WHERE id = :submission_id
+
 -- :name insert_exhibit
 INSERT INTO exhibit (message_id, digest, body) VALUES (:message_id, :digest, :body) ON CONFLICT DO NOTHING
 
@@ -218,7 +287,7 @@ ORDER BY id DESC LIMIT :limit
 
 -- :name submission_by_id
 SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
-    AND p.first_in_submission = 0), s.lane, s.kind, s.body, s.state,
+    ORDER BY p.first_in_submission LIMIT 1), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
 WHERE s.id = :id
@@ -247,7 +316,7 @@ SELECT id FROM submission WHERE state IN ('sending', 'in_doubt', 'awaiting') AND
 
 -- :name overdue_submissions
 SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
-    AND p.first_in_submission = 0), s.lane, s.kind, s.body, s.state,
+    ORDER BY p.first_in_submission LIMIT 1), s.lane, s.kind, s.body, s.state,
     s.transaction_id, s.first_sent_at, s.doubt_since, s.awaiting_since, s.polls, a.number, a.jti, a.iat, a.key_id
 FROM submission s JOIN attempt a ON a.submission_id = s.id AND a.number = s.attempts
 WHERE s.state IN ('sending', 'in_doubt', 'awaiting') AND s.participant = :participant AND s.state = :state

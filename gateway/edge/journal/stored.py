@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from gateway.core.acts import Decision
 from gateway.core.callback import Callback
-from gateway.core.evidence import ChainHead, Checkpoint
+from gateway.core.evidence import ChainHead, Checkpoint, Cut
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import (
     Adopted,
@@ -31,7 +31,19 @@ from gateway.core.record import (
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
-from gateway.edge.journal import acts, adopting, chain, intake, listing, moving, relaying, rows, sending, verdicts
+from gateway.edge.journal import (
+    acts,
+    adopting,
+    chain,
+    intake,
+    listing,
+    moving,
+    relaying,
+    retiring,
+    rows,
+    sending,
+    verdicts,
+)
 from gateway.edge.journal.engine import Asking
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
@@ -305,6 +317,18 @@ class StoredJournal:
     async def checkpoint(self, checkpoint: Checkpoint, jwks: Sequence[str]) -> None:
         """See `ports.Journal`."""
         await self._commit(lambda commit: chain.keep_checkpoint(commit, checkpoint, jwks))
+
+    async def removable(self, environment: str, participant: str, before: int, *, limit: int) -> ChainHead | None:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: retiring.removable(reading, environment, participant, before, limit))
+
+    async def cut(self, cut: Cut) -> None:
+        """See `ports.Journal`."""
+        await self._commit(lambda commit: retiring.keep_cut(commit, cut))
+
+    async def remove(self, environment: str, participant: str, *, limit: int) -> int:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: retiring.remove(commit, environment, participant, limit))
 
     # ------------------------------------------------------------ looking
     async def message(self, message_id: str) -> Message | None:
