@@ -14,7 +14,7 @@ ARGS ?=
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-demo: $(VENV)/.installed ## a simulated SMP, five simulated sites and the gateway in one terminal (ARGS=--once ends by itself)
+demo: $(VENV)/.installed ## a simulated SMP, six simulated sites and the gateway in one terminal (ARGS=--once ends by itself)
 	@$(BIN)/smp-gateway demo $(ARGS)
 
 test: $(VENV)/.installed-dev $(VENV)/.peers $(VENV)/.peers-npm ## every test, with the minutes per suite

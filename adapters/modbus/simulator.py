@@ -162,6 +162,18 @@ class ModbusSite:
         """Change input registers."""
         self._inputs[address : address + len(values)] = values
 
+    def show(self, connection: ConnectionConfig, name: str, value: Value) -> None:
+        """Change a point in holding or input registers.
+
+        Raises:
+            ValueError: it lies in neither, or cannot hold the value.
+        """
+        point = bind_all(connection)[name]
+        if point.table not in {Table.HOLDING, Table.INPUT}:
+            raise ValueError(f"{name}: only points in registers can be shown")
+        change = self.set_registers if point.table is Table.HOLDING else self.set_inputs
+        change(point.place.window.start, write_point(point, value))
+
     def role(self, role: Role) -> int:
         """The number in one register of the mailbox, of either block."""
         return self._holding[self._address(role)]

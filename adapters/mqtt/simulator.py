@@ -6,24 +6,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from decimal import Decimal
+from typing import Any, Self, cast
 
 import aiomqtt
 import orjson
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from adapters.mqtt.config import MqttConnection, MqttTrigger
-from adapters.mqtt.topics import check_topic
+from adapters.mqtt.config import MqttConnection, MqttPoint, MqttTrigger
+from adapters.mqtt.topics import check_topic, results_beside
+from adapters.mqtt.translation import value_payload
+from gateway.core import codec
+from gateway.core.point import Access, Value, raw_of
 from gateway.ports import ConnectionConfig
 
 _LOG_LENGTH = 10_000
+_MEMBERS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")  # JMESPath that is a way through objects
+_GOODBYE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,7 @@ class MqttSite:
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
         self._heard: deque[Heard] = deque(maxlen=_LOG_LENGTH)
+        self._count = 0  # of all that was ever heard
         self._changed = asyncio.Event()
 
     @classmethod
@@ -110,6 +119,15 @@ class MqttSite:
                 return found[-1]
             await self._changed.wait()
 
+    async def hears_below(self, level: str, after: int) -> tuple[int, Heard]:
+        """Wait for the next message below this level; ``after`` is the number of the one before it, 0 for the first."""
+        while True:
+            self._changed.clear()
+            for number, each in enumerate(self._heard, self._count - len(self._heard) + 1):
+                if number > after and each.topic.startswith(f"{level}/"):
+                    return number, each
+            await self._changed.wait()
+
     async def _listen(self) -> None:
         async for message in self._client.messages:
             payload = bytes(message.payload)
@@ -117,6 +135,7 @@ class MqttSite:
             self._heard.append(
                 Heard(topic=str(message.topic), payload=payload, retained=message.retain, correlation=correlation)
             )
+            self._count += 1
             self._changed.set()
 
 
@@ -132,10 +151,63 @@ def request_topic(connection: ConnectionConfig, message: str) -> tuple[str, str]
     return check_topic(trigger.topic), trigger.id.text
 
 
+def results_level(connection: ConnectionConfig, message: str) -> str:
+    """Below which topic the results of a message are published, each on its id."""
+    trigger = connection.triggers[message]
+    if not isinstance(trigger, MqttTrigger):
+        raise TypeError(f"{message} does not come over MQTT")
+    return trigger.results or results_beside(trigger.topic)
+
+
+def payloads_of(connection: ConnectionConfig, values: Mapping[str, Value]) -> Mapping[str, bytes]:
+    """What the site publishes so that points have these values: a payload for each topic.
+
+    Raises:
+        ValueError: no such point, or one whose topic or path does not say where its value stands.
+    """
+    documents: dict[str, dict[str, object]] = {}
+    payloads: dict[str, bytes] = {}
+    for name, value in values.items():
+        spec, place = connection.points.get(name, (None, None))
+        if spec is None or not isinstance(place, MqttPoint) or spec.access is Access.WRITE:
+            raise ValueError(f"{connection.name} has no point {name} that the site publishes")
+        topic = check_topic(place.topic)
+        raw = raw_of(spec, value) if isinstance(value, Decimal) else value
+        if place.path is None:
+            payloads[topic] = value_payload(raw)
+        elif _MEMBERS.fullmatch(place.path.text):
+            *groups, last = place.path.text.split(".")
+            node = documents.setdefault(topic, {})
+            for group in groups:
+                node = cast("dict[str, object]", node.setdefault(group, {}))
+            node[last] = raw
+        else:
+            raise ValueError(f"{name}: {place.path.text} does not say where in a payload the value stands")
+    return payloads | {topic: codec.dumps(document) for topic, document in documents.items()}
+
+
+def plain_broker(connection: ConnectionConfig) -> tuple[str, int]:
+    """Where the broker is that the connection names.
+
+    Raises:
+        ValueError: it takes TLS or a password, which a simulated site has none of.
+    """
+    settings = connection.settings
+    if not isinstance(settings, MqttConnection) or settings.broker.tls or settings.username is not None:
+        raise ValueError(f"{connection.name}: only a broker on mqtt:// without a login can be joined")
+    return settings.broker.host, settings.broker.port
+
+
 def status_topic(connection: ConnectionConfig) -> str | None:
     """Where the gateway says whether it is there."""
     settings = connection.settings
     return settings.status if isinstance(settings, MqttConnection) else None
+
+
+def is_spoken(connection: ConnectionConfig) -> bool:
+    """Whether :class:`PracticeBroker` speaks what the connection does: no TLS, and MQTT 3.1.1."""
+    settings = connection.settings
+    return isinstance(settings, MqttConnection) and settings.version == "3.1.1" and not settings.broker.tls
 
 
 class PracticeBroker:
@@ -181,4 +253,6 @@ class PracticeBroker:
         """Close the listener and every connection."""
         if self._broker is not None:
             broker, self._broker = self._broker, None
-            await broker.shutdown()
+            with contextlib.suppress(TimeoutError):  # whoever is still connected does not keep it
+                async with asyncio.timeout(_GOODBYE_S):
+                    await broker.shutdown()

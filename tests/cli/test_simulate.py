@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from adapters.modbus.simulator import ModbusSite
-from gateway.cli.simulate.plan import Pause, read_story
+from adapters.mqtt.simulator import Heard, MqttSite
+from gateway.cli.simulate.plan import Pause, Show, read_recording, read_story
 from gateway.cli.simulate.story import Act, Storyteller
+from gateway.core.control import PointList, PointStanding
 from gateway.core.mailbox import Role
 from gateway.errors import ConfigError
 from gateway.settings.example import example_configuration
@@ -19,6 +23,7 @@ from tests.crash.world import REPOSITORY
 from tests.ports import free_ports
 from tests.settings.folder import Folder
 
+SOAR = {"SOAR_EV_BROKER": "mqtt://127.0.0.1:1883", "SOAR_EV_MQTT": "3.1.1"}
 HAMS = ("simulate", "site", str(example_configuration() / "gateway.yaml"), "hams-bess")
 
 
@@ -79,10 +84,14 @@ async def test_an_unknown_site_is_wrong_usage() -> None:
 
 
 def test_a_story_is_read(tmp_path: Path) -> None:
-    """Pins the three kinds of step of a story file."""
+    """Pins the four kinds of step of a story file."""
     path = tmp_path / "story.yaml"
-    path.write_text("steps:\n  - ask: typo\n  - pause: 50ms\n  - values: {asset_name: MINE, export_limit: 12.5}\n")
-    act, pause, values = read_story(path, environ={})
+    path.write_text(
+        "steps:\n  - ask: typo\n  - pause: 50ms\n  - values: {asset_name: MINE, export_limit: 12.5}\n"
+        "  - show: {soc: 50}\n"
+    )
+    act, pause, values, show = read_story(path, environ={})
+    assert show == Show(values={"soc": Decimal(50)})
     assert (act, pause) == (Act.TYPO, Pause(seconds=0.05))
     assert isinstance(values, dict)
     assert {name: str(value) for name, value in values.items()} == {"asset_name": "MINE", "export_limit": "12.5"}
@@ -127,3 +136,88 @@ async def test_own_values_are_checked_against_the_points(folder: Folder) -> None
         with pytest.raises(ValueError, match="no point colour"):
             await teller.ask_for({"colour": "red"})
         assert (await teller.ask_for({"asset_name": "MINE"})).name == "MINE"
+
+
+async def test_a_depot_on_mqtt_tells_its_story_and_reads_the_results(tmp_path: Path) -> None:
+    """Pins a story over MQTT: own members, exact numbers, a result told as it was published, and the exit code."""
+    (port,) = free_ports(1)
+    story = tmp_path / "story.yaml"
+    story.write_text("steps:\n  - values: {name: MY BAY, import_kw: 12.50}\n  - ask: again\n")
+    arguments = python(
+        REPOSITORY, *HAMS[:3], "soar-ev", "--listen", f"127.0.0.1:{port}", "--story", str(story), "--json"
+    )
+    async with child(arguments, environ=SOAR) as plant:
+        await plant.until("listening")
+        async with MqttSite.connected("127.0.0.1", port, listen=("soar/smp/request",)) as gateway:
+            await gateway.publish("soar/smp/gateway", "online", retain=True)
+            _, first = await gateway.hears_below("soar/smp", 0)
+            assert first.payload.endswith(b'"chargers":[{"name":"MY BAY","mpan":"1100000000008","import_kw":12.50}]}')
+            await answer(gateway, first, "refused")
+            _, second = await gateway.hears_below("soar/smp", 1)
+            await answer(gateway, second, "completed")
+        assert await plant.ended() == 0
+    told = [json.loads(line) for line in plant.lines if '"result"' in line]
+    assert [(each["state"], each["errors"]) for each in told] == [("refused", 0), ("completed", 0)]
+
+
+async def answer(gateway: MqttSite, asked: Heard, state: str) -> None:
+    ident = asked.json["id"]
+    await gateway.publish(f"soar/smp/result/{ident}", {"id": ident, "state": state, "errors": []})
+
+
+def recording(*lines: Mapping[str, str], every: int = 1_000_000) -> str:
+    """What `points SITE --watch --json` prints: a line each second, these points good."""
+    told = [
+        PointList(
+            site="depot",
+            at=number * every,
+            points=tuple(
+                PointStanding(
+                    point=point,
+                    connection="mqtt",
+                    connected=True,
+                    access="read",
+                    value=value,
+                    quality="good",
+                    read_at=1,
+                )
+                for point, value in line.items()
+            ),
+        )
+        for number, line in enumerate(lines)
+    ]
+    return "".join(f"{each.model_dump_json()}\n" for each in told)
+
+
+def test_a_recording_is_shown_again_in_its_own_time(tmp_path: Path) -> None:
+    """Pins what changed and when, exact numbers, the speed; points that the plant does not set are left out."""
+    path = tmp_path / "day.jsonl"
+    path.write_text(recording({"soc": "50.0", "state": "7"}, {"soc": "50.0"}, {"soc": "51.5", "mode": "auto"}))
+    steps = list(read_recording(path, {"soc", "mode"}, speed=10))
+    assert steps == [
+        Show(values={"soc": Decimal("50.0")}),
+        Pause(seconds=0.1),
+        Pause(seconds=0.1),
+        Show(values={"soc": Decimal("51.5"), "mode": "auto"}),
+    ]
+    path.write_text("{}\n")
+    with pytest.raises(ValueError, match=r"day\.jsonl:1"):
+        list(read_recording(path, {"soc"}, speed=1))
+
+
+async def test_a_replay_moves_the_plants_own_registers(tmp_path: Path) -> None:
+    """Pins a recording against the PLC of a site as a process, and that it ends by itself."""
+    path, memory = tmp_path / "day.jsonl", tmp_path / "plc.json"
+    path.write_text(recording({"export_limit": "12.5"}, {"export_limit": "13.0"}, every=10_000))
+    async with child(site("--replay", str(path), "--memory", str(memory), "--json")) as plant:
+        assert await plant.ended() == 0
+    shown = [json.loads(line)["export_limit"] for line in plant.lines if '"shown"' in line]
+    assert shown == ["12.5", "13.0"]
+    assert json.loads(memory.read_text())["1029"] == 130
+
+
+async def test_a_broker_that_the_site_does_not_speak_to_is_told_in_a_line() -> None:
+    """Pins exit code 2 and the version, where the YAML says MQTT 5."""
+    async with child(python(REPOSITORY, *HAMS[:3], "soar-ev")) as plant:
+        assert await plant.ended() == 2
+    assert "3.1.1" in plant.lines[-1]

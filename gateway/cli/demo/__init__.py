@@ -23,7 +23,7 @@ from gateway.cli.configured import fail
 from gateway.cli.demo import screen
 from gateway.cli.demo.surroundings import Surroundings, surroundings
 from gateway.cli.run import new_event_loop
-from gateway.cli.simulate.depot import Depot
+from gateway.cli.simulate.depot import Depot, EmsCarrier, MqttCarrier
 from gateway.cli.simulate.story import Act, Storyteller, Teller, Told
 from gateway.core.record import Depth, MessageFilter
 from gateway.core.transaction import TERMINAL
@@ -64,12 +64,17 @@ async def _demo(state: Path, *, once: bool, kept: bool) -> bool:
     console = Console()
     with (state / "gateway.log").open("a", encoding="utf-8") as log:
         async with (
-            surroundings(example_configuration() / "gateway.yaml", state) as around,
+            surroundings(example_configuration(), state) as around,
             gateway(around.configuration, environ=around.environ, telemetry=Telemetry(stream=log)) as running,
+            contextlib.AsyncExitStack() as stack,
         ):
             sites, first = around.configuration.sites, time.time_ns() // 1_000_000
             tellers: list[Teller] = [Storyteller(sites[name], plant) for name, plant in around.plants.items()]
-            tellers += [Depot(sites[name], client, first=first) for name, client in around.depots.items()]
+            clients = [(sites[name], MqttCarrier(sites[name], client)) for name, client in around.depots.items()]
+            tellers += [Depot(site, client, first=first) for site, client in clients]
+            for name, ems in around.callers.items():
+                carrier = EmsCarrier(sites[name], await stack.enter_async_context(ems))
+                tellers.append(Depot(sites[name], carrier, first=first))
             async with _shown(running, _heading(around, state, kept=kept), console):
                 if not once:
                     await _tell_on(tellers)
@@ -152,7 +157,11 @@ def _heading(around: Surroundings, state: Path, *, kept: bool) -> str:
     plants = "\n".join(f"{line:<16} {sites}" for line, sites in _plants(around).items())
     note = "" if kept else "   (removed at the end; --state DIR keeps it)"
     depots = f"plants (MQTT)    {', '.join(around.depots)} over a broker :{around.broker.port}"
-    return f"SMP (simulated)  {around.smp.base_url}\n{plants}\n{depots}\njournal and log  {state}{note}\n"
+    callers = ", ".join(f"{name} calls the gateway :{ems.port}" for name, ems in around.callers.items())
+    return (
+        f"SMP (simulated)  {around.smp.base_url}\n{plants}\n{depots}\n"
+        f"EMS (OPC UA)     {callers}\njournal and log  {state}{note}\n"
+    )
 
 
 def _plants(around: Surroundings) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Everything around the gateway that the demo needs: a simulated SMP, one plant per site, keys, and addresses.
 
-The configuration is the example's own; only its `${NAME:-default}` places are filled with loopback addresses.
+The configuration is a copy of the example, with one more site of its `examples/` whose EMS calls the gateway; only its
+`${NAME:-default}` places are filled, with loopback addresses.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from adapters.modbus.simulator import ModbusSite
 from adapters.mqtt.simulator import MqttSite, PracticeBroker
-from adapters.opcua.simulator import OpcuaSite
+from adapters.opcua.simulator import OpcuaEms, OpcuaSite
 from gateway.app import adapters
 from gateway.cli.keys import generate_keys
 from gateway.cli.practice import HOST, free_ports, write_passwords
@@ -20,6 +22,7 @@ from gateway.cli.simulate.story import Plant
 from gateway.settings.configuration import Configuration, SiteConfig, load
 from gateway.simulator import SimulatedSmp
 
+CALLING = "cowes-bess.yaml"
 _POLL = "50ms"  # of the demo's plants, so that a newcomer does not watch a poll period
 
 
@@ -32,16 +35,18 @@ class Surroundings:
     smp: SimulatedSmp
     plants: Mapping[str, Plant]
     depots: Mapping[str, MqttSite]
+    callers: Mapping[str, OpcuaEms]  # they wait for the gateway's listeners, so whoever runs it enters them
     broker: PracticeBroker
 
 
 @asynccontextmanager
-async def surroundings(gateway_yaml: Path, state: Path) -> AsyncIterator[Surroundings]:
+async def surroundings(example: Path, state: Path) -> AsyncIterator[Surroundings]:
     """Start the SMP and the plants on free loopback ports; leaving stops them.
 
     Raises:
         ConfigError: the example was edited and is wrong now.
     """
+    gateway_yaml = _copied(example, state / "config")
     sites = load(gateway_yaml, adapters=adapters(), state=state, environ={}).sites
     environ = _environ(list(sites))
     configuration = load(gateway_yaml, adapters=adapters(), state=state, environ=environ)
@@ -57,17 +62,33 @@ async def surroundings(gateway_yaml: Path, state: Path) -> AsyncIterator[Surroun
         )
         await stack.enter_async_context(smp)
         broker = await stack.enter_async_context(PracticeBroker(int(environ["BROKER_PORT"])))
-        plants, depots = {}, {}
+        plants, depots, callers = {}, {}, {}
         for name, site in configuration.sites.items():
             if site.mailboxes:
                 plants[name] = await stack.enter_async_context(_plant(site, state, environ))
+            elif any(link.protocol == "opcua" for link in site.connections.values()):
+                (link,) = site.connections.values()
+                callers[name] = OpcuaEms(link.config)
             else:
                 listen = f"{name.partition('-')[0]}/#"
                 depot = MqttSite.connected(broker.host, broker.port, listen=(listen,))
                 depots[name] = await stack.enter_async_context(depot)
         yield Surroundings(
-            configuration=configuration, environ=environ, smp=smp, plants=plants, depots=depots, broker=broker
+            configuration=configuration,
+            environ=environ,
+            smp=smp,
+            plants=plants,
+            depots=depots,
+            callers=callers,
+            broker=broker,
         )
+
+
+def _copied(example: Path, folder: Path) -> Path:
+    """Copy the example's files into the folder, with the site whose EMS calls us; returns its gateway.yaml."""
+    shutil.copytree(example, folder, dirs_exist_ok=True)
+    shutil.copy(folder / "examples" / CALLING, folder / "sites" / CALLING)
+    return folder / "gateway.yaml"
 
 
 def _environ(sites: list[str]) -> dict[str, str]:

@@ -5,7 +5,9 @@ A story file holds its steps in order::
     steps:
       - ask: new             # new: another asset, again: the last name once more, typo: a wrong MPAN check digit
       - pause: 5s
-      - values: {asset_name: MY ASSET, export_limit: 12.5}   # these points, and made-up values for the others
+      - values: {asset_name: MY ASSET, export_limit: 12.5}   # ask with these points, and made-up values for the others;
+                             # a site that sends JSON of its own: with these members of it
+      - show: {energy: 57.5} # change these points and ask for nothing
 """
 
 from __future__ import annotations
@@ -13,18 +15,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from gateway.cli.simulate.story import Act
+from gateway.core.control import PointList, PointStanding
 from gateway.core.point import Value
 from gateway.errors import ConfigError
 from gateway.settings import document, quantities
 
 WORDS: Mapping[str, Act] = {"new": Act.NEW, "again": Act.AGAIN, "typo": Act.TYPO}
+_STEPS = "a step is one of ask:, pause:, values: and show:"
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _TYPED = 4096  # bytes of one read from a terminal, which hands out whole lines
 
 
@@ -35,7 +43,14 @@ class Pause:
     seconds: float
 
 
-Step = Act | Pause | Mapping[str, Value]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """Give points these values, and ask for nothing."""
+
+    values: Mapping[str, Value]
+
+
+Step = Act | Pause | Show | Mapping[str, Value]
 
 
 async def counted(requests: int) -> AsyncIterator[Step]:
@@ -44,7 +59,7 @@ async def counted(requests: int) -> AsyncIterator[Step]:
         yield act
 
 
-async def told(steps: tuple[Step, ...]) -> AsyncIterator[Step]:
+async def told(steps: Iterable[Step]) -> AsyncIterator[Step]:
     """The steps of a story."""
     for step in steps:
         yield step
@@ -71,6 +86,42 @@ def read_story(path: Path, *, environ: Mapping[str, str]) -> tuple[Step, ...]:
     if problems:
         raise ConfigError(problems)
     return tuple(found)
+
+
+def read_recording(path: Path, shown: Container[str], speed: float) -> Iterator[Step]:
+    """The steps that show a site's readings again, in their own time: lines of `points SITE --watch --json`.
+
+    Only good readings of points in ``shown`` count, and only when they changed.
+
+    Raises:
+        ValueError: a line is none of those.
+        OSError: it cannot be read.
+    """
+    before, held = None, dict[str, Value]()
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        try:
+            found = PointList.model_validate_json(line)
+        except ValidationError as error:
+            raise ValueError(f"{path}:{number}: no line of `points SITE --watch --json`") from error
+        if before is not None and found.at > before:
+            yield Pause(seconds=(found.at - before) / 1_000_000 / speed)
+        before = found.at
+        fresh = {
+            one.point: _recorded(one)
+            for one in found.points
+            if one.point in shown and one.quality == "good" and one.value is not None
+        }
+        changed = {point: value for point, value in fresh.items() if held.get(point) != value}
+        held |= fresh
+        if changed:
+            yield Show(values=changed)
+
+
+def _recorded(one: PointStanding) -> Value:
+    """A value of a recording; a number comes as its decimal text there."""
+    if isinstance(one.value, str) and _NUMBER.fullmatch(one.value):
+        return Decimal(one.value)
+    return one.value if one.value is not None else ""
 
 
 async def typed() -> AsyncIterator[Step]:
@@ -108,7 +159,7 @@ async def typed() -> AsyncIterator[Step]:
 
 def _step(step: object) -> Step:
     if not isinstance(step, Mapping) or len(step) != 1:
-        raise ValueError("a step is one of ask:, pause: and values:")
+        raise ValueError(_STEPS)
     ((name, value),) = step.items()
     if name == "ask":
         if not isinstance(value, str) or value not in WORDS:
@@ -116,9 +167,10 @@ def _step(step: object) -> Step:
         return WORDS[value]
     if name == "pause":
         return Pause(seconds=quantities.duration(value) / 1_000_000)
-    if name == "values" and isinstance(value, Mapping):
-        return {str(point): _value(one) for point, one in value.items()}
-    raise ValueError("a step is one of ask:, pause: and values:")
+    if name in {"values", "show"} and isinstance(value, Mapping):
+        values = {str(point): _value(one) for point, one in value.items()}
+        return Show(values=values) if name == "show" else values
+    raise ValueError(_STEPS)
 
 
 def _value(value: object) -> Value:

@@ -1,4 +1,4 @@
-"""`smp-gateway simulate site`: the PLC of one configured site, and on the screen what it asks for and is told."""
+"""`smp-gateway simulate site`: the plant of one configured site, and on the screen what it asks for and is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,11 +17,15 @@ from adapters.modbus.simulator import simulated
 from gateway.cli.configured import ConfigPath, StateFolder, load
 from gateway.cli.simulate import plan
 from gateway.cli.simulate.partner import address, told_to_end
-from gateway.cli.simulate.plan import Pause, Step
+from gateway.cli.simulate.plan import Pause, Show, Step
 from gateway.cli.simulate.story import EXPECTED, Act, Asked, Plant, Result, Storyteller
 from gateway.core.mailbox import STATE_CODES
+from gateway.core.point import Access
 from gateway.errors import ConfigError
-from gateway.settings.resolved import SiteConfig
+from gateway.settings.configuration import SiteConfig
+
+if TYPE_CHECKING:
+    from gateway.cli.simulate.depot import PracticeDepot
 
 _WORDS = {code: state for state, code in STATE_CODES.items()}
 
@@ -29,33 +33,48 @@ _WORDS = {code: state for state, code in STATE_CODES.items()}
 def site(  # noqa: PLR0917 -- typer makes each an option, given by name
     path: ConfigPath,
     name: Annotated[str, typer.Argument(metavar="SITE", help="The site, as its YAML names it.")],
-    listen: Annotated[str, typer.Option(help="Address and port of the PLC.")] = "127.0.0.1:5020",
+    listen: Annotated[
+        str, typer.Option(help="Address and port of the PLC, or of a site on MQTT the practice broker.")
+    ] = "127.0.0.1:5020",
     state: StateFolder = None,
     memory: Annotated[Path | None, typer.Option(help="Keep the PLC's registers in this file.")] = None,
     requests: Annotated[int | None, typer.Option(min=1, help="Raise so many requests, and end after the last.")] = None,
     story: Annotated[Path | None, typer.Option(help="Raise what this YAML file says, and end after that.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Show again what `points SITE --watch --json` recorded, and end after that.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.001, help="So many times as fast as it was recorded.")] = 1.0,
     *,
+    join: Annotated[
+        bool, typer.Option("--join", help="Over MQTT: use the broker that the YAML names instead of an own one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
-    """Run the PLC of one site; a line for each request raised, acknowledged and answered.
+    """Run the plant of one site (over MQTT with its broker); a line for each request raised, acknowledged and answered.
 
-    Without --requests and --story each line typed raises a request: new, again, typo, or nothing for the next in turn.
+    A site that calls the gateway (role: server) is simulated as the program that calls.
+    Without --requests, --story and --replay each line typed raises a request: new, again, typo, or nothing for the
+    next in turn.
     Ends on SIGINT or SIGTERM. Exit codes: 0 done, 1 a result was not the one to expect, 2 it could not be done.
     """
     host, port = address(listen)
     found = load(path, state).sites.get(name)
     if found is None:
         raise typer.BadParameter(f"the configuration has no site {name}", param_hint="SITE")
-    if requests is not None and story is not None:
-        raise typer.BadParameter("a number or a story, not both", param_hint="--requests")
+    if sum(each is not None for each in (requests, story, replay)) > 1:
+        raise typer.BadParameter("a number, a story or a recording, only one of them", param_hint="--requests")
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # it dumps frames when a master goes away
     try:
+        steps = plan.typed() if requests is None else plan.counted(requests)
         if story is not None:
             steps = plan.told(plan.read_story(story, environ=os.environ))
-        else:
-            steps = plan.typed() if requests is None else plan.counted(requests)
-        plant = _Plant(found, host, port, memory, _json_line if as_json else _plain_line)
-        as_expected = asyncio.run(plant.run(steps, ends=story is not None or requests is not None))
+        elif replay is not None:
+            shown = {name for name, spec in found.points.items() if spec.access is Access.READ}
+            steps = plan.told(tuple(plan.read_recording(replay, shown, speed)))
+        simulated_site = _simulated(found, host, port, memory, join=join)
+        plant = _Plant(found.site, *simulated_site, _json_line if as_json else _plain_line)
+        ends = not (story is None and requests is None and replay is None)
+        as_expected = asyncio.run(plant.run(steps, ends=ends))
     except (ConfigError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -69,10 +88,11 @@ def site(  # noqa: PLR0917 -- typer makes each an option, given by name
 class _Plant:
     """One PLC and its story: requests are raised as fast as they are acknowledged, results are read beside that."""
 
-    def __init__(self, site: SiteConfig, host: str, port: int, memory: Path | None, tell: Callable[..., None]) -> None:
-        self._plant = _simulated(site, host, port, memory)
-        self._teller = Storyteller(site, self._plant)
-        self._site = site.site
+    def __init__(
+        self, site: str, plant: Plant | PracticeDepot, teller: Storyteller | PracticeDepot, tell: Callable[..., None]
+    ) -> None:
+        self._plant, self._teller = plant, teller
+        self._site = site
         self._tell = tell
         self._asked: dict[int, Asked] = {}
         self._open: set[int] = set()
@@ -99,6 +119,10 @@ class _Plant:
                 await asyncio.sleep(step.seconds)
                 continue
             try:
+                if isinstance(step, Show):
+                    await self._teller.show(step.values)
+                    self._say("shown", **{name: str(value) for name, value in step.values.items()})
+                    continue
                 asked = await (self._teller.ask(step) if isinstance(step, Act) else self._teller.ask_for(step))
             except ValueError as error:
                 self._as_expected = False
@@ -139,8 +163,20 @@ class _Plant:
         self._tell(event, site=self._site, **fields)
 
 
-def _simulated(site: SiteConfig, host: str, port: int, memory: Path | None) -> Plant:
-    """The plant behind the first mailbox of a site that can be simulated."""
+def _simulated(
+    site: SiteConfig, host: str, port: int, memory: Path | None, *, join: bool
+) -> tuple[Plant | PracticeDepot, Storyteller | PracticeDepot]:
+    """The plant behind the first mailbox of a site, and who asks for it; or, without one, a depot that publishes."""
+    if not site.mailboxes:
+        from gateway.cli.simulate.depot import PracticeDepot  # noqa: PLC0415 - most plants need no MQTT
+
+        depot = PracticeDepot(site, host, port, first=time.time_ns() // 1_000_000, join=join)
+        return depot, depot
+    plant = _plant(site, host, port, memory)
+    return plant, Storyteller(site, plant)
+
+
+def _plant(site: SiteConfig, host: str, port: int, memory: Path | None) -> Plant:
     for box in site.mailboxes.values():
         link = site.connections[box.connection]
         if link.protocol == "modbus":

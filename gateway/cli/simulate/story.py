@@ -12,7 +12,7 @@ from adapters.modbus.simulator import ModbusSite, payload_of
 from gateway.core.mailbox import Role, state_code
 from gateway.core.mapping import MailboxTrigger, MessageSpec
 from gateway.core.places import Slot
-from gateway.core.point import PointSpec, Value
+from gateway.core.point import Access, PointSpec, Value
 from gateway.core.reference_data import GSP_GROUP_BY_DISTRIBUTOR, mpan_check_digit
 from gateway.core.transaction import State
 from gateway.settings.configuration import SiteConfig
@@ -129,6 +129,22 @@ class Storyteller:
         named = (slot.point for path, slot in _slots(self._spec) if path.endswith("assetName"))
         self._name = next((str(values[point]) for point in named if point in values), self._name)
         return await self._raise(None, made_up | dict(values))
+
+    async def show(self, values: Mapping[str, Value]) -> None:
+        """Change these points as the plant's program would, and ask for nothing.
+
+        Raises:
+            ValueError: no such point, or a value that it cannot hold.
+        """
+        for name, value in values.items():
+            spec = self._site.points.get(name)
+            if spec is None or spec.access is not Access.READ:
+                raise ValueError(f"{self._site.site} has no point {name} that the plant sets")
+            connection = self._site.connections[spec.connection].config
+            if isinstance(self._plant, ModbusSite):
+                self._plant.show(connection, name, value)
+            else:
+                await self._plant.set_value(name, value)
 
     async def _raise(self, act: Act | None, values: Mapping[str, Value]) -> Asked:
         sequence = await ask(self._plant, self._site, self._kind, values)

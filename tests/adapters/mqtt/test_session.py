@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.mqtt.simulator import MqttSite
+from adapters.mqtt.simulator import MqttSite, payloads_of
 from gateway.core.mailbox import Role
-from gateway.core.point import Quality
+from gateway.core.point import Quality, Value
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import (
     Busy,
@@ -368,3 +368,18 @@ async def test_a_line_that_ends_while_it_writes_touches_nobody_elses_socket(brok
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert not loop.remove_writer(number)
+
+
+async def test_what_a_simulated_site_shows_is_what_is_read(broker: Mosquitto) -> None:
+    """Pins a point's value through scale, path and topic and back again; one that is ours, or nobody's, is refused."""
+    rig = Rig(broker.port)
+    async with rig.site() as site, rig.adapter().connect() as session:
+        shown: dict[str, Value] = {"power": Decimal("1.250"), "label": "north"}
+        for (topic, payload), point in zip(
+            payloads_of(rig.connection(), shown).items(), ("label", "power"), strict=True
+        ):
+            await site.publish(topic, payload)
+            assert (await reading(session, point)).value == shown[point]
+    for point in ("smp_state", "nowhere", "limit"):  # written by us, not there, on a topic with a wildcard
+        with pytest.raises(ValueError, match=r"no point|wildcard"):
+            payloads_of(rig.connection(), {point: "1"})

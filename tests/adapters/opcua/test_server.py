@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from asyncua import Client, ua
 
+from adapters.opcua.config import OpcuaConnection
+from adapters.opcua.simulator import OpcuaEms
 from gateway.core.message import Problem
 from gateway.core.point import Quality
 from gateway.core.transaction import State
@@ -328,3 +331,33 @@ async def test_the_first_news_is_that_it_listens(rig: ServerRig) -> None:
     async with rig.adapter().connect() as session:
         (first,) = await session.read()
     assert isinstance(first, Reachable)
+
+
+async def test_a_simulated_program_sends_reads_its_result_and_shows_values() -> None:
+    """Pins the practice program against the real listener: it waits for it, keeps what is busy, takes each result."""
+    rig = ServerRig()
+    async with rig.listening() as session, OpcuaEms(rig.connection()) as ems:
+        await ems.show({"soc": Decimal("57.5")})
+        assert (await reading(session, "soc")).value == Decimal("57.5")
+        with pytest.raises(ValueError, match="state"):
+            await ems.show({"state": Decimal(1)})
+        sending = asyncio.create_task(ems.submit("battery", "A-1", "{}"))
+        asked = await submitted(session)
+        await session.confirm(asked.receipt, Busy())
+        asked = await submitted(session)
+        await session.confirm(asked.receipt, Committed(message_id="m", state=State.ACCEPTED))
+        assert (await sending).StatusCode.name == "Good"
+        for number in (7, 8):
+            result = {"id": "A-1", "message": "battery", "state": "completed", "errors": [], "results": []}
+            writing = asyncio.create_task(session.write([ResultWrite(to=asked.reply, result=result, number=number)]))
+            assert (await ems.next_result())["state"] == "completed"
+            await writing
+    with pytest.raises(ValueError, match="security: None"):
+        OpcuaEms(replace(rig.connection(), settings=_secured()))
+
+
+def _secured() -> OpcuaConnection:
+    files = {name: f"file:{name}" for name in ("certificate", "key", "trust")}
+    return OpcuaConnection.model_validate(
+        {"role": "server", "listen": "127.0.0.1:0", "security": "Basic256Sha256/SignAndEncrypt", **files}
+    )
