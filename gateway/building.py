@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from gateway.core.jwk import KeyRecord, public_key_from_jwk
 from gateway.core.secret import Reference
@@ -17,7 +18,7 @@ from gateway.edge.control import control_server
 from gateway.edge.health import Readiness, health_server
 from gateway.edge.keys import PemSigner
 from gateway.edge.smp import smp_client
-from gateway.edge.tls import client_context
+from gateway.edge.tls import client_context, server_context
 from gateway.errors import JournalBroken, SecretError
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
@@ -137,12 +138,20 @@ class Parts:
 
     def client_tls(self, ca: Reference | None, certificate: Reference | None, key: Reference | None) -> ssl.SSLContext:
         """See `ports.Resources`."""
-        state = self.configuration.state
-        own = None
-        if certificate is not None and key is not None:
-            shown, secret = (secret_path(located(each, state), environ=self.environ) for each in (certificate, key))
-            own = (shown, secret)
-        return client_context(self.secret(located(ca, state)) if ca is not None else None, own)
+        own = None if certificate is None or key is None else (self._file(certificate), self._file(key))
+        return client_context(self._content(ca), own)
+
+    def server_tls(self, certificate: Reference | None, key: Reference | None, ca: Reference | None) -> ssl.SSLContext:
+        """See `ports.Resources`."""
+        if certificate is None or key is None or ca is None:
+            raise SecretError("a listener with TLS needs a certificate, its key, and the CA of its callers")
+        return server_context(self._file(certificate), self._file(key), self._content(ca))
+
+    def _file(self, reference: Reference) -> Path:
+        return secret_path(located(reference, self.configuration.state), environ=self.environ)
+
+    def _content(self, reference: Reference | None) -> bytes | None:
+        return None if reference is None else self.secret(located(reference, self.configuration.state))
 
     def resources(self) -> Resources:
         """What every adapter is given."""
@@ -152,6 +161,7 @@ class Parts:
             event=self.telemetry.emit,
             secret=lambda reference: self.secret(located(reference, self.configuration.state)),
             client_tls=self.client_tls,
+            server_tls=self.server_tls,
         )
 
     def sites(self, services: Services) -> Callable[[SiteConfig], SiteRuntime]:

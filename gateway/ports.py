@@ -264,7 +264,8 @@ class Resources:
     ``secret`` reads a password, key or certificate anew at each call, so that a replaced file counts from the next
     connect on; it raises SecretError. `build` must not call it: keys may be made after the configuration is read.
     ``client_tls`` makes an `ssl.SSLContext` that checks the peer against this CA, or the system's without one, and
-    shows this certificate with this key where they are given; the same holds for it.
+    shows this certificate with this key where they are given; the same holds for it. ``server_tls`` makes that of a
+    listener: our certificate, its key, and the CA whose certificates callers must show.
     """
 
     clock: Clock
@@ -272,6 +273,7 @@ class Resources:
     event: Callable[..., None]  # telemetry.Telemetry.emit
     secret: Callable[[SecretReference], bytes]
     client_tls: Callable[[SecretReference | None, SecretReference | None, SecretReference | None], Any] = _no_tls
+    server_tls: Callable[[SecretReference | None, SecretReference | None, SecretReference | None], Any] = _no_tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,10 +43,9 @@ class Transport(StrEnum):
 _TCP_PORT, _TLS_PORT = 502, 802
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 # What means nothing in the other role.
-_OF_SERVER = frozenset({"listen", "allow", "silence"})
+_OF_SERVER = frozenset({"listen", "allow", "silence", "names"})
 _OF_CLIENT = frozenset(
-    {"host", "port", "transport", "ca", "certificate", "key", "baud", "latency", "timeout", "forbidden", "retest"}
-    | {"max_registers", "max_bits", "max_gap"}
+    {"host", "port", "baud", "latency", "timeout", "forbidden", "retest", "max_registers", "max_bits", "max_gap"}
 )
 
 
@@ -144,15 +143,20 @@ class ModbusConnection(BaseModel):
     allow: Annotated[
         tuple[NetworkField, ...], Field(description="the networks from which masters may call, such as 10.20.1.0/24")
     ] = ()
+    names: Annotated[
+        tuple[str, ...],
+        Field(description="tls: the names in the masters' certificates; without it every certificate of ca will do"),
+    ] = ()
     silence: Annotated[
         Duration, Field(description="how long all masters may ask nothing before the link counts lost")
     ] = 60_000_000
     port: Annotated[int | None, Field(ge=1, le=65535, description="502; with tls, 802")] = None
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     transport: Transport = Transport.TCP
-    ca: Annotated[SecretReference | None, Field(description="tls: the CA that the device's certificate comes from")] = (
-        None
-    )
+    ca: Annotated[
+        SecretReference | None,
+        Field(description="tls: the CA that the device's certificate, or with role: server the masters', come from"),
+    ] = None
     certificate: Annotated[SecretReference | None, Field(description="tls: the certificate that we show (PEM)")] = None
     key: Annotated[SecretReference | None, Field(description="tls: the private key of that certificate (PEM)")] = None
     baud: Annotated[int, Field(ge=300, le=4_000_000, description="rtu-over-tcp: the speed of the line behind it")] = (
@@ -185,6 +189,8 @@ class ModbusConnection(BaseModel):
             raise ValueError(f"{name} means nothing with role: {self.role}; leave it out")
         if self.listen is not None and not self.allow:
             raise ValueError("role: server needs allow: the networks from which masters may call, such as 10.20.1.0/24")
+        if self.listen is not None and self.transport is Transport.RTU_OVER_TCP:
+            raise ValueError("role: server speaks tcp or tls, not rtu-over-tcp")
         return self
 
     @model_validator(mode="after")
@@ -194,6 +200,10 @@ class ModbusConnection(BaseModel):
             raise ValueError(f"{given[0]} is for transport: tls, and this is {self.transport}")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together")
+        if self.names and self.transport is not Transport.TLS:
+            raise ValueError(f"names is for transport: tls, and this is {self.transport}")
+        if self.role == "server" and self.transport is Transport.TLS and len(given) < 3:
+            raise ValueError("role: server with tls needs certificate and key, and ca: whose certificates masters show")
         return self
 
     @property
@@ -206,14 +216,9 @@ class ModbusConnection(BaseModel):
         host = self.host if self.listen is None else self.listen.host
         if self.plain is not None or self.transport is Transport.TLS or host in _HERE:
             return ()
-        if self.listen is not None:
-            return (
-                "Modbus is not protected on the wire; write `plain:` with the reason why these networks may be trusted",
-            )
-        said = (
-            "Modbus is not protected on the wire; use transport: tls, or write `plain:` with the reason why this link"
-        )
-        return (f"{said} may be trusted",)
+        what = "this link" if self.listen is None else "these networks"
+        said = "Modbus is not protected on the wire; use transport: tls, or write `plain:` with the reason why"
+        return (f"{said} {what} may be trusted",)
 
 
 class ModbusPoint(BaseModel):

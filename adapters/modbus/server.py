@@ -19,15 +19,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 
 from adapters.modbus.addresses import ListenAddress, Table
 from adapters.modbus.client import ModbusSession
-from adapters.modbus.config import ModbusConnection
+from adapters.modbus.config import ModbusConnection, Transport
 from adapters.modbus.frames import Frame
 from adapters.modbus.line import NotWritten
-from adapters.modbus.listener import listening
+from adapters.modbus.listener import Entrance, listening
 from adapters.modbus.register_map import Cell, RegisterMap
 from adapters.modbus.translation import Point, bind_all
 from gateway.core.binding import SITE_ROLES
 from gateway.core.mailbox import SITE_BLOCK, Role
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import LinkLost, PointRejected, SecretError
 from gateway.ports import (
     Busy,
     Clock,
@@ -59,25 +59,41 @@ class ModbusServerAdapter:
         self._listen: ListenAddress = settings.listen
         self._resources = resources
         self._points = bind_all(config)
-        self._map = RegisterMap(self._points.values(), config.mailboxes)
+        self.shown = RegisterMap(self._points.values(), config.mailboxes)
         self.port = settings.listen.port  # the real one while it listens, where the YAML says 0
 
     def connect(self) -> AbstractAsyncContextManager[Session]:
-        """Listen; entering raises LinkLost when the address is taken."""
+        """Listen; entering raises LinkLost when the address is taken, or our certificate cannot be used."""
         return self._connect()
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Session]:
-        line = MapLine(self._map, self._config, self._settings, self._points, self._resources.clock)
-        listener = listening(self._listen, self._settings.allow, line.answer, self._refused)
+        line = MapLine(self.shown, self._config, self._settings, self._points, self._resources.clock)
+        entrance = self._entrance()
         try:
+            if entrance.tls is not None:
+                entrance.tls()  # a certificate that cannot be used is told now, not when a master comes
+            listener = listening(self._listen, entrance, line.answer, self._refused)
             self.port = await listener.__aenter__()
+        except SecretError as error:
+            raise LinkLost(str(error)) from error
         except OSError as error:
             raise LinkLost(f"cannot listen at {self._listen}: {error}") from error
         try:
             yield ModbusServerSession(line, self._config, self._settings, self._points, self._resources)
         finally:
+            line.close()
             await listener.__aexit__(None, None, None)
+
+    def _entrance(self) -> Entrance:
+        settings, resources = self._settings, self._resources
+        if settings.transport is not Transport.TLS:
+            return Entrance(allow=settings.allow)
+        return Entrance(
+            allow=settings.allow,
+            tls=lambda: resources.server_tls(settings.certificate, settings.key, settings.ca),
+            names=frozenset(settings.names),
+        )
 
     def _refused(self, *, peer: str, reason: str | None) -> None:
         labels = {"site": self._config.site, "connection": self._config.name}
@@ -102,11 +118,19 @@ class MapLine:
         self._where = str(settings.listen)
         self._urgent = frozenset(_urgent(config, points))
         self._stirred = asyncio.Event()
+        self._opened_at = asyncio.get_running_loop().time()
         self._asked_at: float | None = None
         self._first = asyncio.Event()
         self._unread: set[Cell] = set()
         self._watched = True
         self._taken = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """End the session: whoever waits, and every later call, learns that the link is lost."""
+        self._closed = True
+        for event in (self._first, self._stirred, self._taken):
+            event.set()
 
     def answer(self, frame: Frame) -> Frame:
         """Answer a master's request."""
@@ -139,6 +163,7 @@ class MapLine:
         """
         await self._first.wait()
         loop = asyncio.get_running_loop()
+        self._see_that_it_is_open()
         while not self._stirred.is_set() and (now := loop.time()) < until:
             silent_at = (self._asked_at or now) + self._silence_s
             if silent_at <= now:
@@ -148,6 +173,7 @@ class MapLine:
                     await self._stirred.wait()
             except TimeoutError:
                 continue
+        self._see_that_it_is_open()
         self._stirred.clear()
         if self._asked_at is not None and loop.time() >= self._asked_at + self._silence_s:
             raise self._silent()
@@ -164,7 +190,12 @@ class MapLine:
         return cells, self._clock.now()
 
     async def write(self, table: Table, address: int, cells: Sequence[int]) -> None:
-        """Show something else from now on, unread."""
+        """Show something else from now on, unread.
+
+        Raises:
+            LinkLost: nobody is listened to any more.
+        """
+        self._see_that_it_is_open()
         self._map.write(table, address, cells)
         if self._watched:
             self._unread |= {(table, address + index) for index in range(len(cells))}
@@ -193,18 +224,24 @@ class MapLine:
         patience = loop.time() + _UNREAD_S
         while self._unread:
             self._taken.clear()
+            self._see_that_it_is_open()
             now = loop.time()
-            if (self._asked_at or 0.0) + self._silence_s <= now:
+            asked_at = self._opened_at if self._asked_at is None else self._asked_at
+            if asked_at + self._silence_s <= now:
                 raise self._silent()
             if now >= patience:
                 table, address = min(self._unread)
                 self._unread.clear()
                 raise PointRejected(name, f"no master has read {table}:{address} for a minute")
             try:
-                async with asyncio.timeout_at(min(patience, (self._asked_at or now) + self._silence_s)):
+                async with asyncio.timeout_at(min(patience, asked_at + self._silence_s)):
                     await self._taken.wait()
             except TimeoutError:
                 continue
+
+    def _see_that_it_is_open(self) -> None:
+        if self._closed:
+            raise LinkLost(f"{self._where} was closed here")
 
     def _silent(self) -> LinkLost:
         return LinkLost(f"no master has asked anything at {self._where} for {self._silence_s:g} s")

@@ -71,6 +71,18 @@ class Result:
     text: str
 
 
+def result_in(block: Sequence[int]) -> Result:
+    """Read a result block."""
+    text = register_bytes(block[HOST_BLOCK[Role.TEXT] : HOST_REGISTERS]).split(b"\0", 1)[0]
+    return Result(
+        for_sequence=block[HOST_BLOCK[Role.RESULT_FOR]],
+        result_seq=block[HOST_BLOCK[Role.RESULT_SEQ]],
+        state=block[HOST_BLOCK[Role.STATE]],
+        error_count=block[HOST_BLOCK[Role.ERROR_COUNT]],
+        text=text.decode("ascii", "replace"),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refusal:
     addresses: range
@@ -216,15 +228,7 @@ class ModbusSite:
 
     def showing(self) -> Result:
         """What the result block holds now, whether consumed or not."""
-        block = self.registers(self.mailbox.results, HOST_REGISTERS)
-        text = register_bytes(block[HOST_BLOCK[Role.TEXT] :]).split(b"\0", 1)[0]
-        return Result(
-            for_sequence=block[HOST_BLOCK[Role.RESULT_FOR]],
-            result_seq=block[HOST_BLOCK[Role.RESULT_SEQ]],
-            state=block[HOST_BLOCK[Role.STATE]],
-            error_count=block[HOST_BLOCK[Role.ERROR_COUNT]],
-            text=text.decode("ascii", "replace"),
-        )
+        return result_in(self.registers(self.mailbox.results, HOST_REGISTERS))
 
     # ------------------------------------------------------------ how it misbehaves
     def refuse(self, address: int, count: int = 1, *, code: int = 2, reads: bool = True) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -15,7 +16,7 @@ from adapters.modbus.server import ModbusServerAdapter
 from gateway.core.mailbox import MailboxSpec, crc32
 from gateway.core.point import Access, PointSpec
 from gateway.ports import ConnectionConfig, Resources, Session
-from tests.adapters.modbus.rig import CountingClock, NoEntropy, no_secret
+from tests.adapters.modbus.rig import CountingClock, NoEntropy, no_secret, no_tls
 
 BOX = MailboxSpec(name="scada", connection="scada", base=1000, results=1200)
 POINTS: Mapping[str, Mapping[str, object]] = {
@@ -35,6 +36,7 @@ class ServerRig:
     settings: Mapping[str, object] = field(default_factory=dict)
     mailboxes: Mapping[str, MailboxSpec] = field(default_factory=lambda: {"scada": BOX})
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    tls: Callable[[], ssl.SSLContext] | None = None
 
     def adapter(self) -> ModbusServerAdapter:
         resources = Resources(
@@ -42,6 +44,7 @@ class ServerRig:
             entropy=NoEntropy(),
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=no_secret,
+            server_tls=no_tls if self.tls is None else lambda *_: self.tls and self.tls(),
         )
         return ModbusServerAdapter(self.connection(), resources)
 
@@ -74,8 +77,8 @@ class Master:
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, port: int) -> AsyncIterator[Self]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def at(cls, port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         try:
             yield cls(reader, writer)
         finally:

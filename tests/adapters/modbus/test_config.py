@@ -89,8 +89,16 @@ def test_connections_say_what_is_wrong(members: dict[str, object], words: str) -
         ({"role": "server", "listen": "[::]:70000", "allow": ["::1"]}, "is no address to listen at"),
         ({"role": "server", "listen": "[::]:502", "allow": ["10.20.1.5/24"]}, "'10.20.1.5/24' is no network"),
         (
-            {"role": "server", "listen": "[::]:502", "allow": ["::1"], "transport": "tls"},
-            "transport means nothing with role: server; leave it out",
+            {"role": "server", "listen": "[::]:502", "allow": ["::1"], "transport": "rtu-over-tcp"},
+            "role: server speaks tcp or tls, not rtu-over-tcp",
+        ),
+        (
+            {"role": "server", "listen": "[::]:802", "allow": ["::1"], "transport": "tls"},
+            "role: server with tls needs certificate and key, and ca: whose certificates masters show",
+        ),
+        (
+            {"role": "server", "listen": "[::]:502", "allow": ["::1"], "names": ["a.example"]},
+            "names is for transport: tls, and this is tcp",
         ),
         ({"host": "plc.example", "allow": ["::1"]}, "allow means nothing with role: client"),
     ],

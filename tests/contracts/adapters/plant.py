@@ -10,11 +10,15 @@ from decimal import Decimal
 import orjson
 from asyncua import Client, ua
 
+from adapters.modbus.addresses import Table
+from adapters.modbus.scada import ModbusScada
+from adapters.modbus.server import ModbusServerAdapter
 from adapters.mqtt.simulator import MqttSite, PracticeBroker
 from adapters.opcua.server import OpcuaServerAdapter
-from gateway.core.mailbox import Role
+from gateway.core.mailbox import HOST_BLOCK, MailboxSpec, Role
 from gateway.ports import Adapter
 from tests.adapters.fault_proxy import FaultProxy, fault_proxy
+from tests.adapters.modbus import master as modbus_master
 from tests.adapters.modbus.rig import Rig, running
 from tests.adapters.mqtt import rig as mqtt_rig
 from tests.adapters.opcua import rig as opcua_rig
@@ -59,6 +63,46 @@ async def modbus() -> AsyncIterator[ModbusPlant]:
     async with running() as rig:
         rig.timeout = "200ms"
         yield ModbusPlant(rig)
+
+
+class ModbusMasterPlant:
+    """A SCADA that is the master of our register map, with the standard mailbox in it."""
+
+    def __init__(self, port: int) -> None:
+        box = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)
+        self._rig = modbus_master.ServerRig(settings={"listen": f"127.0.0.1:{port}"}, mailboxes={"plc": box})
+        self._adapter: ModbusServerAdapter | None = None
+        self.scada = ModbusScada(self._rig.connection(), box, port=port)
+
+    def adapter(self) -> Adapter:
+        self._adapter = self._rig.adapter()
+        return self._adapter
+
+    async def change(self, level: int) -> None:
+        self.scada.put("level", Decimal(level))
+
+    async def state(self) -> int:
+        return self._shown(Table.INPUT, 100)
+
+    async def ask(self, payload: Sequence[int]) -> int:
+        return await self.scada.request(1, payload)
+
+    def role(self, role: Role) -> int:
+        return self._shown(Table.HOLDING, 1200 + HOST_BLOCK[role])
+
+    def _shown(self, table: Table, address: int) -> int:
+        """What stands in the map, which the SCADA reads a little later."""
+        assert self._adapter is not None
+        cells = self._adapter.shown.read(table, range(address, address + 1))
+        assert cells is not None
+        return cells[0]
+
+
+@asynccontextmanager
+async def modbus_server() -> AsyncIterator[ModbusMasterPlant]:
+    plant = ModbusMasterPlant(*free_ports(1))
+    async with plant.scada:
+        yield plant
 
 
 class OpcuaPlant:

@@ -19,6 +19,15 @@ class TestModbus(SessionContract, ReachedContract, MailboxContract):
             yield made
 
 
+class TestModbusServer(SessionContract, MailboxContract):
+    """A SCADA that is the master of our register map."""
+
+    @pytest.fixture
+    async def plant(self) -> AsyncIterator[plants.ModbusMasterPlant]:
+        async with plants.modbus_server() as made:
+            yield made
+
+
 class TestOpcua(SessionContract, ReachedContract, MailboxContract):
     """A SCADA's server with a mailbox of nodes."""
 
