@@ -31,21 +31,42 @@ def practice_certificates(
     hosts: Iterable[str], *, now: datetime, purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
 ) -> PracticeCertificates:
     """Make an authority that signs exactly one certificate, for these host names and addresses and this purpose."""
-    authority_key, host_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    (made,) = practice_family(hosts, ["SMP gateway (practice)"], now=now, purposes=[purpose])
+    return made
+
+
+def practice_family(
+    hosts: Iterable[str], members: Iterable[str], *, now: datetime, purposes: Iterable[x509.ObjectIdentifier]
+) -> list[PracticeCertificates]:
+    """Make an authority that signs one certificate for each of these names, all for the same hosts and purposes."""
+    authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key, now)
     names = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(hosts)])
+    usage = x509.ExtendedKeyUsage(list(purposes))
+    return [_member(member, authority, authority_key, names, usage, now) for member in members]
+
+
+def _member(  # noqa: PLR0917 - what one certificate is made of
+    member: str,
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    names: x509.SubjectAlternativeName,
+    usage: x509.ExtendedKeyUsage,
+    now: datetime,
+) -> PracticeCertificates:
+    key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _certificate(_name("SMP gateway (practice)"), authority.subject, host_key.public_key(), now)
+        _certificate(_name(member), authority.subject, key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(names, critical=False)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(usage, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     return PracticeCertificates(
         authority=authority.public_bytes(serialization.Encoding.PEM),
         certificate=certificate.public_bytes(serialization.Encoding.PEM),
-        key=private_pem(host_key),
+        key=private_pem(key),
     )
 
 

@@ -1,4 +1,4 @@
-"""`smp-gateway simulate site`: the plant of one configured site, and on the screen what it asks for and is told."""
+"""`smp-gateway simulate site`: one configured site, and on the screen what it asks for and is told."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters.modbus.simulator import simulated
+from adapters.modbus.simulator import ModbusScada
 from gateway.cli.configured import ConfigPath, StateFolder, load
 from gateway.cli.simulate import plan
 from gateway.cli.simulate.partner import address, told_to_end
 from gateway.cli.simulate.plan import Pause, Show, Step
+from gateway.cli.simulate.plants import simulated
 from gateway.cli.simulate.story import EXPECTED, Act, Asked, Plant, Result, Storyteller
 from gateway.core.mailbox import STATE_CODES
 from gateway.core.point import Access
 from gateway.errors import ConfigError
-from gateway.settings.configuration import SiteConfig
+from gateway.settings.configuration import Configuration, SiteConfig
 
 if TYPE_CHECKING:
     from gateway.cli.simulate.depot import PracticeDepot
@@ -52,13 +53,15 @@ def site(  # noqa: PLR0917 -- typer makes each an option, given by name
 ) -> None:
     """Run the plant of one site (over MQTT with its broker); a line for each request raised, acknowledged and answered.
 
-    A site that calls the gateway (role: server) is simulated as the program that calls.
+    A site that calls the gateway (role: server) is simulated as the program that calls; it calls where the YAML says
+    that the gateway listens. A site inside TLS gets practice certificates for both sides where there are none yet.
     Without --requests, --story and --replay each line typed raises a request: new, again, typo, or nothing for the
     next in turn.
     Ends on SIGINT or SIGTERM. Exit codes: 0 done, 1 a result was not the one to expect, 2 it could not be done.
     """
     host, port = address(listen)
-    found = load(path, state).sites.get(name)
+    configuration = load(path, state)
+    found = configuration.sites.get(name)
     if found is None:
         raise typer.BadParameter(f"the configuration has no site {name}", param_hint="SITE")
     if sum(each is not None for each in (requests, story, replay)) > 1:
@@ -71,7 +74,7 @@ def site(  # noqa: PLR0917 -- typer makes each an option, given by name
         elif replay is not None:
             shown = {name for name, spec in found.points.items() if spec.access is Access.READ}
             steps = plan.told(tuple(plan.read_recording(replay, shown, speed)))
-        simulated_site = _simulated(found, host, port, memory, join=join)
+        simulated_site = _simulated(configuration, found, (host, port), memory, join=join)
         plant = _Plant(found.site, *simulated_site, _json_line if as_json else _plain_line)
         ends = not (story is None and requests is None and replay is None)
         as_expected = asyncio.run(plant.run(steps, ends=ends))
@@ -103,7 +106,8 @@ class _Plant:
         """Ask until told to end, or, where the story ends, until its last result; True when all were as expected."""
         ended = told_to_end()
         async with self._plant:
-            self._say("listening", host=self._plant.host, port=self._plant.port)
+            said = "calling" if isinstance(self._plant, ModbusScada) else "listening"
+            self._say(said, host=self._plant.host, port=self._plant.port)
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(self._listen(), name="results")
                 asking = group.create_task(self._ask(steps, then=ended.set if ends else None), name="requests")
@@ -164,28 +168,16 @@ class _Plant:
 
 
 def _simulated(
-    site: SiteConfig, host: str, port: int, memory: Path | None, *, join: bool
+    configuration: Configuration, site: SiteConfig, listen: tuple[str, int], memory: Path | None, *, join: bool
 ) -> tuple[Plant | PracticeDepot, Storyteller | PracticeDepot]:
     """The plant behind the first mailbox of a site, and who asks for it; or, without one, a depot that publishes."""
     if not site.mailboxes:
         from gateway.cli.simulate.depot import PracticeDepot  # noqa: PLC0415 - most plants need no MQTT
 
-        depot = PracticeDepot(site, host, port, first=time.time_ns() // 1_000_000, join=join)
+        depot = PracticeDepot(site, *listen, first=time.time_ns() // 1_000_000, join=join)
         return depot, depot
-    plant = _plant(site, host, port, memory)
+    plant = simulated(site, listen, memory, state=configuration.state, environ=os.environ)
     return plant, Storyteller(site, plant)
-
-
-def _plant(site: SiteConfig, host: str, port: int, memory: Path | None) -> Plant:
-    for box in site.mailboxes.values():
-        link = site.connections[box.connection]
-        if link.protocol == "modbus":
-            return simulated(link.config, box, (host, port), memory)
-        if link.protocol == "opcua":
-            from adapters.opcua.simulator import OpcuaSite  # noqa: PLC0415 - asyncua takes a second to import
-
-            return OpcuaSite(link.config, host=host, port=port, memory=memory)
-    raise ValueError(f"{site.site} has no mailbox on Modbus or OPC UA")
 
 
 def _json_line(event: str, **fields: object) -> None:

@@ -8,10 +8,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from adapters.modbus.simulator import ModbusSite, payload_of
+from adapters.modbus.simulator import BoundModbusSite, ModbusScada, ModbusSite, payload_of, put_beside, show
 from gateway.core.mailbox import Role, state_code
 from gateway.core.mapping import MailboxTrigger, MessageSpec
-from gateway.core.places import Slot
+from gateway.core.places import Formula, Repeated, Slot
 from gateway.core.point import Access, PointSpec, Value
 from gateway.core.reference_data import GSP_GROUP_BY_DISTRIBUTOR, mpan_check_digit
 from gateway.core.transaction import State
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # asyncua takes a second to import, which the PLC of a Modbus
     from adapters.opcua.simulator import OpcuaSite
 
 
-Plant: TypeAlias = "ModbusSite | OpcuaSite"
+Plant: TypeAlias = "ModbusSite | BoundModbusSite | ModbusScada | OpcuaSite"
 Result: TypeAlias = "modbus_simulator.Result | opcua_simulator.Result"
 
 
@@ -76,10 +76,15 @@ async def ask(plant: Plant, site: SiteConfig, kind: int, values: Mapping[str, Va
     Raises:
         ValueError: a value that its registers or nodes cannot hold.
     """
-    if not isinstance(plant, ModbusSite):
-        return await plant.request(kind, values)
     connection = site.connections[plant.mailbox.connection].config
-    return await plant.request(kind, payload_of(connection, plant.mailbox, values))
+    here = {name: value for name, value in values.items() if name in connection.points}
+    if isinstance(plant, ModbusScada):
+        plant.put_beside(here)
+    elif isinstance(plant, ModbusSite):
+        put_beside(plant, connection, here)
+    else:
+        return await plant.request(kind, here)
+    return await plant.request(kind, payload_of(connection, plant.mailbox, here))
 
 
 class Storyteller:
@@ -141,8 +146,10 @@ class Storyteller:
             if spec is None or spec.access is not Access.READ:
                 raise ValueError(f"{self._site.site} has no point {name} that the plant sets")
             connection = self._site.connections[spec.connection].config
-            if isinstance(self._plant, ModbusSite):
-                self._plant.show(connection, name, value)
+            if isinstance(self._plant, ModbusScada):
+                self._plant.put(name, value)
+            elif isinstance(self._plant, ModbusSite | BoundModbusSite):
+                show(self._plant, connection, name, value)
             else:
                 await self._plant.set_value(name, value)
 
@@ -154,10 +161,15 @@ class Storyteller:
         return f"{self._site.site.upper()} {self._plant.role(Role.REQUEST_SEQ) + 1}"
 
     def _values(self, act: Act) -> Iterator[tuple[str, Value]]:
-        """A value for each point that the message's template names."""
+        """A value for each point that the message's template names; every element of an array counts."""
+        for array in self._site.arrays.values():
+            if array.used is not None:
+                yield array.used, Decimal(array.count)
+        named = 0
         for path, slot in _slots(self._spec):
             if path.endswith("assetName"):
-                yield slot.point, self._name
+                named += 1
+                yield slot.point, self._name if named == 1 else f"{self._name}/{named}"
             elif path.endswith("id"):
                 yield slot.point, mpan(self._spec.template, valid=act is not Act.TYPO)
             else:
@@ -172,7 +184,9 @@ def mpan(template: Mapping[str, object], *, valid: bool) -> str:
     return f"{distributor}0000000000{digit if valid else (digit + 1) % 10}"
 
 
-def _middle(spec: PointSpec) -> Decimal:
+def _middle(spec: PointSpec) -> Value:
+    if spec.enum:
+        return next(iter(spec.enum.values()))
     low = spec.minimum if spec.minimum is not None else Decimal(0)
     high = spec.maximum if spec.maximum is not None else low + 10
     return ((max(low, Decimal(0)) + high) / 2).quantize(Decimal(1))
@@ -188,8 +202,10 @@ def _leaves(node: object, path: str) -> Iterator[tuple[str, object]]:
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from _leaves(value, f"{path}.{key}")
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
+    elif isinstance(node, list | Repeated):
+        for index, value in enumerate(node if isinstance(node, list) else node.assets):
             yield from _leaves(value, f"{path}[{index}]")
+    elif isinstance(node, Formula):
+        yield from ((path, Slot(point=point)) for point in node.readings)
     else:
         yield path, node

@@ -11,8 +11,8 @@ import orjson
 from asyncua import Client, ua
 
 from adapters.modbus.addresses import Table
-from adapters.modbus.scada import ModbusScada
 from adapters.modbus.server import ModbusServerAdapter
+from adapters.modbus.simulator.scada import ModbusScada
 from adapters.mqtt.simulator import MqttSite, PracticeBroker
 from adapters.opcua.server import OpcuaServerAdapter
 from gateway.core.mailbox import HOST_BLOCK, MailboxSpec, Role

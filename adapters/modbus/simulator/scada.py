@@ -22,14 +22,14 @@ from pymodbus.transport import CommParams, CommType
 from adapters.modbus.addresses import Table
 from adapters.modbus.blocks import Limits, plan
 from adapters.modbus.config import REGISTERS_PER_READ, ModbusConnection
-from adapters.modbus.simulator import Result, result_in
-from adapters.modbus.translation import Point, bind_all, read_point, write_point
+from adapters.modbus.simulator.plant import Result, laid_out, result_in
+from adapters.modbus.translation import bind_all, read_point
 from gateway.core.mailbox import HOST_BLOCK, SITE_BLOCK, MailboxSpec, Role, crc32, next_result_seq
 from gateway.core.point import Access, Value
 from gateway.ports import ConnectionConfig
 
 _PAUSE_S = 0.02
-_PATIENCE_S = 5.0
+_PATIENCE_S = 0.5  # pymodbus waits for it even when the connection is gone
 _PER_WRITE = 123  # Modbus V1.1b3, 6.12
 
 
@@ -49,14 +49,14 @@ class ModbusScada:
             raise TypeError(f"{config.name}: {type(config.settings).__name__} is not a Modbus connection")
         self.mailbox = mailbox
         self.connected = False
-        self._where = (host, port)
+        self.host, self.port = host, port
         self._tls = tls
         self._unit = config.settings.unit
         points = bind_all(config)
         self._theirs = {name: point for name, point in points.items() if point.spec.access is Access.WRITE}
         self._own = {name: point for name, point in points.items() if name not in self._theirs}
         self._registers: dict[int, int] = dict.fromkeys(mailbox.site_block, 0)  # of the mailbox, as we say it
-        self._values: dict[Point, Sequence[int]] = {}  # points that we say
+        self._values: dict[str, Sequence[int]] = {}  # of points, as we say them
         self._shown: dict[tuple[Table, int], int] = {}
         self._results: dict[int, Result] = {}
         self._unsaid = asyncio.Event()
@@ -79,8 +79,21 @@ class ModbusScada:
         Raises:
             ValueError: its registers cannot hold it.
         """
-        self._values[self._own[point]] = write_point(self._own[point], value)
+        self._values[point] = laid_out(self._own[point], value)
         self._unsaid.set()
+
+    def put_beside(self, values: Mapping[str, Value]) -> None:
+        """Say the values of those points that are the site's and lie in no payload.
+
+        Raises:
+            ValueError: registers that cannot hold them.
+        """
+        for name, value in values.items():
+            point = self._own.get(name)
+            if point is not None and not (
+                point.table is Table.HOLDING and point.place.address.register in self.mailbox.site_block
+            ):
+                self.put(name, value)
 
     def shows(self, point: str) -> Value | None:
         """What a point of the gateway's showed last."""
@@ -143,14 +156,15 @@ class ModbusScada:
 
     async def _rounds(self, client: AsyncModbusTcpClient) -> None:
         said: dict[int, int] = {}
-        put: dict[Point, Sequence[int]] = {}
+        put: dict[str, Sequence[int]] = {}
         while True:
             self._unsaid.clear()
             await self._say(client, said)
-            for point, cells in [*self._values.items()]:
-                if put.get(point) != cells:
+            for name, cells in [*self._values.items()]:
+                if put.get(name) != cells:
+                    point = self._own[name]
                     await self._write(client, point.table, point.place.address.register, cells)
-                    put[point] = cells
+                    put[name] = cells
             for table, window in self._windows():
                 await self._read(client, table, window)
             self._changed.set()
@@ -201,7 +215,7 @@ class ModbusScada:
             await _answered(client.write_registers(address, list(cells), device_id=self._unit))
 
     def _client(self) -> AsyncModbusTcpClient:
-        host, port = self._where
+        host, port = self.host, self.port
         client = AsyncModbusTcpClient(host, port=port, retries=0, reconnect_delay=0, timeout=_PATIENCE_S)
         if self._tls is not None:
             client = _TlsClient(host, port, self._tls)
@@ -234,14 +248,3 @@ async def _answered(call: object) -> ModbusPDU:
     if answer.isError():
         raise ModbusException(f"exception {answer.exception_code}")
     return answer
-
-
-def values_of(config: ConnectionConfig, values: Mapping[str, Value], mailbox: MailboxSpec) -> dict[str, Value]:
-    """Those of these values whose points are the site's to write and lie in no mailbox's payload."""
-    points = bind_all(config)
-    return {
-        name: value
-        for name, value in values.items()
-        if points[name].spec.access is Access.READ
-        and not (points[name].table is Table.HOLDING and points[name].place.address.register in mailbox.site_block)
-    }

@@ -12,7 +12,7 @@ import json
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -22,8 +22,7 @@ from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from adapters.modbus.addresses import Table
-from adapters.modbus.config import ModbusConnection, Transport
-from adapters.modbus.translation import bind_all, write_point
+from adapters.modbus.translation import Point, bind_all, write_point
 from gateway.core.mailbox import (
     HOST_BLOCK,
     HOST_REGISTERS,
@@ -35,7 +34,7 @@ from gateway.core.mailbox import (
     payload_window,
     register_bytes,
 )
-from gateway.core.point import Value
+from gateway.core.point import PointSpec, Value
 from gateway.ports import ConnectionConfig
 
 REGISTERS = 10_000
@@ -126,7 +125,7 @@ class ModbusSite:
         self._results: dict[int, Result] = {}
         self._refusals: list[_Refusal] = []
         self._stuck: list[range] = []
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
         self._awake = asyncio.Event()
         self._awake.set()
         self._server: ModbusTcpServer | None = None
@@ -174,17 +173,9 @@ class ModbusSite:
         """Change input registers."""
         self._inputs[address : address + len(values)] = values
 
-    def show(self, connection: ConnectionConfig, name: str, value: Value) -> None:
-        """Change a point in holding or input registers.
-
-        Raises:
-            ValueError: it lies in neither, or cannot hold the value.
-        """
-        point = bind_all(connection)[name]
-        if point.table not in {Table.HOLDING, Table.INPUT}:
-            raise ValueError(f"{name}: only points in registers can be shown")
-        change = self.set_registers if point.table is Table.HOLDING else self.set_inputs
-        change(point.place.window.start, write_point(point, value))
+    def inputs(self, address: int, count: int = 1) -> list[int]:
+        """The input registers from ``address`` on."""
+        return self._inputs[address : address + count]
 
     def role(self, role: Role) -> int:
         """The number in one register of the mailbox, of either block."""
@@ -306,8 +297,8 @@ class ModbusSite:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+            self.changed.clear()
+            await self.changed.wait()
 
     def _remember(self) -> None:
         """Wake whoever waits for a change, after it is in the file."""
@@ -316,25 +307,7 @@ class ModbusSite:
             fresh = self._memory.with_suffix(".new")
             fresh.write_text(json.dumps(held))
             fresh.replace(self._memory)
-        self._changed.set()
-
-
-def simulated(config: ConnectionConfig, box: MailboxSpec, address: tuple[str, int], memory: Path | None) -> ModbusSite:
-    """The plant behind one mailbox of a connection, as that connection expects it.
-
-    Raises:
-        ValueError: it cannot be simulated.
-    """
-    settings = config.settings
-    if not isinstance(settings, ModbusConnection) or settings.transport is Transport.TLS:
-        raise ValueError("a plant behind TLS cannot be simulated; take transport: tcp for it")
-    if settings.role == "server":
-        raise ValueError("with role: server the site is a master; any Modbus client, such as mbpoll, can play it")
-    if box.bound:
-        raise ValueError(f"mailbox {box.name} lies in points of the plant, whose program only its owner knows")
-    serial = settings.transport is Transport.RTU_OVER_TCP
-    host, port = address
-    return ModbusSite(box, host=host, port=port, unit=settings.unit, serial_frames=serial, memory=memory)
+        self.changed.set()
 
 
 class SerialGateway:
@@ -388,8 +361,21 @@ def payload_of(connection: ConnectionConfig, mailbox: MailboxSpec, values: Mappi
     for name, value in values.items():
         point = points[name]
         if point.table is Table.HOLDING and point.place.address.register in window:
-            cells.update(zip(point.place.window, write_point(point, value), strict=True))
+            cells.update(zip(point.place.window, laid_out(point, value), strict=True))
     return [cells.get(address, 0) for address in range(window.start, max(cells, default=window.start - 1) + 1)]
+
+
+def laid_out(point: Point, value: Value, factor: int = 0) -> list[int]:
+    """The registers of a value as a plant has them, also of one that we only read; of a word its number.
+
+    Raises:
+        ValueError: they cannot hold it.
+    """
+    words = {word: number for number, word in (point.spec.enum or {}).items()}
+    if isinstance(value, str) and value in words:
+        plain = PointSpec(name=point.spec.name, connection=point.spec.connection)
+        return write_point(replace(point, spec=plain), words[value])
+    return write_point(point, value, factor)
 
 
 def _filled(size: int, values: Mapping[int, int]) -> list[int]:
