@@ -6,6 +6,7 @@ Rules
 * The library never connects twice: a lost line stays lost, and every call says so.
 * Connecting blocks, so it has a thread of its own: brokers that do not answer must not fill the loop's executor.
 * Whatever way it ends, the socket is closed: a forgotten one would come back later and take over our client id.
+* Of a packet that is longer than is taken only the beginning is kept. MQTT 5 brokers are told not to send such ones.
 * The loop never watches a number whose socket is closed: the next connection, of any site, may have been given it.
 """
 
@@ -17,7 +18,7 @@ import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 from paho.mqtt import client as paho
@@ -27,12 +28,19 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters.mqtt.config import MqttConnection
 from adapters.mqtt.translation import Arrived
-from gateway.errors import LinkLost
+from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Clock
 
 _SECOND = 1_000_000  # µs
 _REFUSED = 0x80  # reason codes from here on are failures, MQTT 5.0 section 2.4
 _GOODBYE_S = 1.0
+_PIECE = 64 * 1024  # bytes of one receive
+_AROUND = 16  # bytes of a PUBLISH beside its topic, correlation data and payload, at most
+# Reason codes of MQTT 5.0 section 3.14.2.1 that want more words; the library takes 0x80 where the broker gave none.
+_ENDS: Mapping[int | None, str] = {
+    0x80: "the broker closed the connection, as it does also when another client connects under our client id",
+    0x8E: "another client took over our client id; give one of them another client_id",
+}
 _SILENT = logging.getLogger("smp_gateway.mqtt")
 _SILENT.disabled = True  # what there is to tell is told as named events
 ONLINE, OFFLINE = b"online", b"offline"
@@ -47,6 +55,18 @@ class _TlsSocket(ssl.SSLSocket):
         except BaseException:
             self.close()
             raise
+
+
+class _Head(bytearray):
+    """The beginning of a packet that is longer than is taken; the rest is let go, so that it fills no memory."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def __iadd__(self, data: bytes) -> Self:  # type: ignore[override,misc]  # the library appends nothing else
+        self.extend(memoryview(data)[: max(self._room - len(self), 0)])
+        return self
 
 
 class Line(aiomqtt.Client):
@@ -88,6 +108,10 @@ class Line(aiomqtt.Client):
         self._confirmations: dict[int, asyncio.Future[int]] = {}
         self._file: int | None = None  # the socket's number while it is open
         self._paused = False
+        self._longest: int | None = None  # packet that the broker takes, where it says so
+        self._packet_limit = settings.packet_limit
+        self._receive = self._client._sock_recv  # noqa: SLF001 - the library has no limit of its own
+        self._client._sock_recv = self._bounded  # type: ignore[method-assign,assignment]  # noqa: SLF001
         self._client.manual_ack_set(on=True)
         self._client.connect_timeout = settings.timeout / _SECOND
 
@@ -166,8 +190,12 @@ class Line(aiomqtt.Client):
 
         Raises:
             LinkLost: whether the broker has it is unknown.
+            PointRejected: the broker takes no packet of this length.
         """
         self.check()
+        size = len(topic.encode()) + len(payload) + len(correlation or b"") + _AROUND
+        if self._longest is not None and size > self._longest:
+            raise PointRejected(topic, f"a packet of {size} bytes; the broker takes {self._longest}")
         properties = None
         if correlation is not None and self._client.protocol == paho.MQTTv5:
             properties = _properties(PacketTypes.PUBLISH, CorrelationData=correlation)
@@ -216,6 +244,14 @@ class Line(aiomqtt.Client):
         self._client._sock_close()  # noqa: SLF001 - the only way that does not wait for a silent broker
         if self._misc_task is not None:
             self._misc_task.cancel()
+
+    def _bounded(self, wanted: int) -> bytes:
+        """Receive a piece; what exceeds the limit of a packet is not kept."""
+        packet = self._client._in_packet  # noqa: SLF001
+        if packet["remaining_length"] > self._packet_limit and not isinstance(packet["packet"], _Head):
+            packet["packet"] = _Head(self._packet_limit)
+        piece: bytes = self._receive(min(wanted, _PIECE))
+        return piece
 
     def _readable(self) -> None:
         """Take in what is there, as long as it is wanted; a broken connection ends the line."""
@@ -272,6 +308,7 @@ class Line(aiomqtt.Client):
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:  # noqa: ANN401
         self.session_present = bool(flags.session_present)
+        self._longest = getattr(properties, "MaximumPacketSize", None)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401, ARG002
@@ -293,6 +330,10 @@ class Line(aiomqtt.Client):
         confirmed = self._confirmations.get(mid)
         if confirmed is not None and not confirmed.done():
             confirmed.set_result(reason_code.value if isinstance(reason_code, ReasonCode) else int(reason_code))
+
+
+def _code(rc: object) -> int | None:
+    return rc.value if isinstance(rc, ReasonCode) else rc if isinstance(rc, int) else None
 
 
 def refused(code: int) -> bool:
@@ -320,6 +361,7 @@ def _connect_properties(settings: MqttConnection) -> Properties:
         PacketTypes.CONNECT,
         SessionExpiryInterval=min(settings.session_expiry // _SECOND, 0xFFFFFFFF),
         ReceiveMaximum=settings.receive_maximum,
+        MaximumPacketSize=settings.packet_limit,
     )
 
 
@@ -331,5 +373,7 @@ def _properties(packet: int, **values: object) -> Properties:
 
 
 def _reason(error: BaseException | None) -> str:
+    if isinstance(error, aiomqtt.MqttCodeError) and (said := _ENDS.get(_code(error.rc))) is not None:
+        return said
     cause = error.__cause__ if error is not None and error.__cause__ is not None else error
     return "the connection was closed" if cause is None else (str(cause) or type(cause).__name__)

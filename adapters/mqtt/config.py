@@ -22,6 +22,7 @@ _MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_00
 _SIZE = re.compile(r"([0-9]+)(KiB|MiB)")
 _BYTES = {"KiB": 1024, "MiB": 1024 * 1024}
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+_BESIDE_PAYLOAD = 256 * 1024  # bytes: the longest topic, properties, and a message that is a little too long
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -192,6 +193,11 @@ class MqttConnection(BaseModel):
         Field(description="JWKS of the site's public keys; then every request must be a compact JWS by one of them"),
     ] = None
     plain: Annotated[str | None, Field(min_length=1, description="why a link without TLS is good enough")] = None
+
+    @property
+    def packet_limit(self) -> int:
+        """Longest packet in bytes; what lies between this and ``payload_limit`` is refused with its reason."""
+        return self.payload_limit + _BESIDE_PAYLOAD
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

@@ -156,3 +156,21 @@ async def test_a_reason_code_that_does_not_exist_is_a_refusal() -> None:
         async with rig.adapter().connect() as session:
             with pytest.raises((PointRejected, LinkLost)):
                 await session.write([PointWrite(point="smp_state", value=Decimal(1))])
+
+
+async def test_a_broker_that_says_who_took_our_session_is_quoted() -> None:
+    """MQTT 5's reason of a DISCONNECT (0x8E), in words that say what to do."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(packet(0x20, b"\0\0\0"))
+        for _ in range(2):
+            writer.write(honest(random.Random(0), modern=True, subscribe=await reader.read(4096)))
+        writer.write(packet(0xE0, b"\x8e\0"))
+        await reader.read(4096)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        with pytest.raises(LinkLost, match="another client took over our client id"):
+            await suffer(Rig(server.sockets[0].getsockname()[1]), [])

@@ -383,3 +383,82 @@ async def test_what_a_simulated_site_shows_is_what_is_read(broker: Mosquitto) ->
     for point in ("smp_state", "nowhere", "limit"):  # written by us, not there, on a topic with a wildcard
         with pytest.raises(ValueError, match=r"no point|wildcard"):
             payloads_of(rig.connection(), {point: "1"})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_packet_without_end_fills_no_memory(version: str) -> None:
+    """MQTT 5 brokers are told the limit and drop it; of an old one's only the beginning is kept, and refused."""
+    async with mosquitto() as broker, asyncio.timeout(60):
+        rig = Rig(broker.port, {"version": version, "payload_limit": "1KiB"})
+        async with rig.site() as site, rig.adapter().connect() as session:
+            await ask(site, "long", padding="x" * 20_000_000)
+            await ask(site, "a")
+            told = await submitted(session)
+            if version == "3.1.1":
+                assert told.fault is not None
+                assert (told.fault.code, told.key) == ("too_long", None)
+                assert int(told.raw.rpartition(b" bytes")[0].rpartition(b" ")[2]) < 300_000
+                await session.confirm(told.receipt, Refused(problems=(told.fault,)))
+                told = await submitted(session)
+            assert told.key == "a"
+
+
+async def test_what_is_longer_than_the_broker_takes_is_refused_here() -> None:
+    """Sent, it would cost the connection, again after each reconnect; a result that can never be told is refused."""
+    async with mosquitto("allow_anonymous true", "max_packet_size 4000") as broker, asyncio.timeout(60):
+        rig = Rig(broker.port)
+        async with rig.site() as site, rig.adapter().connect() as session:
+            to = {"id": "A", "topic": "depot/result/A"}
+            with pytest.raises(PointRejected, match="the broker takes 4000"):
+                await session.write([ResultWrite(to=to, result={"id": "A", "padding": "x" * 4000})])
+            await session.write([ResultWrite(to=to, result={"id": "A"})])
+            await site.hears("depot/result/A")
+
+
+async def test_another_client_under_our_id_is_told_of(broker: Mosquitto) -> None:
+    """It ends our session, and what the broker kept for us may be gone with it: both are told; then we go on."""
+    rig = Rig(broker.port, {"client_id": "smp-depot"})
+    adapter = rig.adapter()
+    async with rig.site() as site:
+        async with adapter.connect() as session:
+            await session.read()
+            async with rig.site(identifier="smp-depot", version="5"):
+                with pytest.raises(LinkLost, match="another client connects under our client id"):
+                    await item(session, MailboxStatus)
+        async with adapter.connect() as session:
+            await ask(site, "a")
+            assert (await submitted(session)).key == "a"
+    assert len(rig.told("broker_session_lost")) == 1
+
+
+async def test_retained_garbage_is_no_message_and_costs_nothing(broker: Mosquitto) -> None:
+    """It would come with every connect: nothing is made of it, and what is sound goes on."""
+    rig = Rig(broker.port)
+    async with rig.site() as site:
+        for topic in ("depot/request", "depot/telemetry", "depot/limits/1"):
+            await site.publish(topic, b"\xff" + b"[" * 5_000, retain=True)
+        for _ in range(2):
+            async with rig.adapter().connect() as session:
+                await nothing_more(site, session)
+
+
+async def test_a_flood_of_readings_keeps_no_request_waiting(broker: Mosquitto) -> None:
+    """Values and garbage: the request among them is told and confirmed, nothing piles up, the latest value is told."""
+    rig = Rig(broker.port)
+    garbage = (b"\xff\xfe", b"[" * 2_000, b'{"power": {"kw": 1e999}}', b"", b'{"power": "\\ud800"}')
+    async with rig.site() as site, rig.adapter().connect() as session:
+
+        async def flood() -> None:
+            for number in range(500):
+                await site.publish("depot/telemetry", garbage[number % len(garbage)], qos=0)
+                await site.publish("depot/limits/1", str(number), qos=1 if number % 10 == 0 else 0)
+
+        async with asyncio.TaskGroup() as group:
+            flooding = group.create_task(flood())
+            await ask(site, "a")
+            told = await submitted(session)
+            await session.confirm(told.receipt, Committed())
+            await flooding
+            assert len(session._readings) <= 3  # type: ignore[attr-defined]
+            await site.publish("depot/limits/1", "7777")
+            await reading(session, "limit", lambda found: found.value == Decimal(7777))
