@@ -28,6 +28,7 @@ from gateway.edge.watch import changes
 from gateway.errors import ControlUnreachable, JournalError, JournalLocked
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account
+from gateway.flow.attention import AttentionWatch
 from gateway.flow.desk import Desk
 from gateway.flow.imports import Imports, Tenant
 from gateway.flow.notary import Notary, Seal
@@ -227,8 +228,7 @@ async def gateway(
             start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
         _retain(start, parts, journal, accounts)
         upkeep.begin(start)
-        state.unmatched = UnmatchedWatch(journal, signals=signals, clock=parts.clock, telemetry=telemetry)
-        start(state.unmatched.run(), "unmatched callbacks")
+        _watch(state, journal, accounts, signals=signals, parts=parts, start=start)
         for account in accounts.values():
             _begin(start, reconciler, account)
         await stack.enter_async_context(sites.open(configuration.sites))
@@ -309,6 +309,23 @@ def _callback_rules(configuration: Configuration) -> dict[str, list[tuple[str, C
 async def _read(running: Configuration, environ: Mapping[str, str]) -> Configuration:
     """Read the files anew, beside the loop: a thousand sites take their time."""
     return await asyncio.to_thread(load, running.source, adapters=adapters(), state=running.state, environ=environ)
+
+
+def _watch(
+    state: Standing,
+    journal: StoredJournal,
+    accounts: Mapping[str, Account],
+    *,
+    signals: Signals,
+    parts: Parts,
+    start: Callable[[Coroutine[object, object, None], str], None],
+) -> None:
+    """Start what tells people of messages and callbacks that do not go on by themselves."""
+    clock, telemetry = parts.clock, parts.telemetry
+    state.unmatched = UnmatchedWatch(journal, signals=signals, clock=clock, telemetry=telemetry)
+    state.attention = AttentionWatch(journal, accounts, signals=signals, clock=clock, telemetry=telemetry)
+    start(state.unmatched.run(), "unmatched callbacks")
+    start(state.attention.run(), "attention")
 
 
 def _begin(

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from gateway.core.acts import Decision
+from gateway.core.attention import Unfinished
 from gateway.core.callback import Callback
 from gateway.core.control import Answer, AnswerT, Operation, Order, OrderT
 from gateway.core.evidence import ChainHead, Checkpoint, Cut
@@ -506,6 +507,9 @@ class Journal(Protocol):
 
     async def unmatched(self, until: int) -> Mapping[str, int]:
         """How many callbacks of each participant that came until then belong to nothing that is known."""
+
+    async def unfinished(self, since: Mapping[str, int]) -> Unfinished:
+        """What is not over; verdicts count as overdue that were due ``since`` (µs UTC, by environment) or longer."""
 
     async def history(self, which: MessageFilter) -> Sequence[Message]:
         """Messages, newest first."""

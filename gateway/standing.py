@@ -11,6 +11,7 @@ from gateway.core.control import GatewayStatus
 from gateway.edge.health import Readiness
 from gateway.edge.journal.stored import StoredJournal
 from gateway.flow.account import Account
+from gateway.flow.attention import AttentionWatch
 from gateway.flow.gate import Gate
 from gateway.flow.reload import Reloads
 from gateway.flow.site import SiteRuntime
@@ -32,6 +33,7 @@ class Standing:
     reloads: Reloads | None = None
     upkeep: Upkeep | None = None
     unmatched: UnmatchedWatch | None = None
+    attention: AttentionWatch | None = None
 
     def stand_by(self) -> None:
         """Another gateway has the journal: this one will take over when that ends."""
@@ -50,7 +52,8 @@ class Standing:
         stale = self.upkeep.degraded if self.upkeep is not None else ()
         unread = self.reloads.degraded if self.reloads is not None else ()
         lost = self.unmatched.degraded if self.unmatched is not None else ()
-        return Readiness(reasons=tuple(reasons), degraded=(*unread, *away, *stale, *held, *lost, *down))
+        stuck = self.attention.degraded if self.attention is not None else ()
+        return Readiness(reasons=tuple(reasons), degraded=(*unread, *away, *stale, *held, *stuck, *lost, *down))
 
     @property
     def gates(self) -> Sequence[Gate]:

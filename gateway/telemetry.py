@@ -81,6 +81,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "submission_answered": EventSpec("info", ("environment", "status")),
     "submission_failed": EventSpec("warning", ("environment", "code")),
     "message_parked": EventSpec("error", ("site", "message")),
+    "messages_stuck": EventSpec("error", ("participant", "why")),
+    "messages_freed": EventSpec("info", ("participant", "why")),
     "submission_resent": EventSpec("warning", ("environment",)),
     "status_polled": EventSpec("info", ("environment", "outcome")),
     "login_succeeded": EventSpec("info", ("participant",)),

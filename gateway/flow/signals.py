@@ -8,6 +8,8 @@ from collections.abc import Callable
 from gateway.core.record import Changed
 from gateway.core.transaction import BLOCKING, State
 
+_FOR_PEOPLE = frozenset({State.ESCALATED, State.PARKED})
+
 
 class Signals:
     """The in-process wake-ups between the two halves, which otherwise meet only in the journal."""
@@ -19,6 +21,7 @@ class Signals:
         self._progress: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self.unmatched = asyncio.Event()  # set when a callback came that belongs to nothing that is known
+        self.attention = asyncio.Event()  # set when a message began or ceased to wait for people
         self._lane_listeners: list[Callable[[Changed], None]] = []
 
     def relay(self, site: str, connection: str) -> asyncio.Event:
@@ -58,6 +61,8 @@ class Signals:
             self.sequels(changed.lane.site).set()
         if changed.state is State.IN_DOUBT:
             self.overdue(changed.lane.participant, changed.state).set()
+        if changed.moved and {changed.state, changed.before} & _FOR_PEOPLE:
+            self.attention.set()
         # a message that was ACCEPTED and still is has rows left, and one of its submissions may have freed the lane
         if changed.state is State.ACCEPTED or (changed.moved and changed.state not in BLOCKING):
             for listener in self._lane_listeners:

@@ -80,6 +80,9 @@ async def test_an_escalated_message_that_the_smp_has_is_resolved_by_hand(tmp_pat
     ):
         message = await escalate(here, running, arrives=True)
         assert (await here.plants["hams-bess"].next_result()).state == state_code(State.ESCALATED)
+        await holds(lambda: here.events("messages_stuck", participant="exstor", why="escalated"))
+        waits = [line for line in (await control.ask(STATUS, Nothing())).degraded if "1 messages escalated" in line]
+        assert [line.startswith("participant exstor: ") for line in waits] == [True]
         second = await here.ask("trent-chp", "TRENT 1")  # another lane, which nobody waits for
         acted = await control.ask(
             ACT, order(Act.RESOLVE_COMPLETED, CreatedAsset(ref="HAMS 1", smp_id="A-77")), message=message.id[:10]
@@ -89,6 +92,8 @@ async def test_an_escalated_message_that_the_smp_has_is_resolved_by_hand(tmp_pat
         here.smp.faults.release_callbacks()
         assert (await here.plants["trent-chp"].result(second)).state == state_code(State.COMPLETED)
         await holds(lambda: here.events("callback_received", participant="exstor", disposition="repeated"))
+        await holds(lambda: here.events("messages_freed", participant="exstor", why="escalated"))
+        assert "escalated" not in str((await control.ask(STATUS, Nothing())).degraded)
         ended = await running.gateway.journal.message(message.id)
     assert ended is not None
     assert (ended.state, ended.created) == (State.COMPLETED, (Created(ref="HAMS 1", smp_id="A-77"),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from gateway.core.attention import Unfinished
 from gateway.core.message import Lane, Message, Submission
 from gateway.core.record import Asset, AssetFilter, Depth, MessageFilter, Owed, Sequel
 from gateway.core.transaction import State
@@ -57,6 +58,17 @@ def history(reading: Reading, which: MessageFilter) -> Sequence[Message]:
         limit=which.limit,
     )
     return [rows.message(row, rows.hops(reading.all("hops", message_id=row[0]))) for row in found]
+
+
+def unfinished(reading: Reading, since: Mapping[str, int]) -> Unfinished:
+    """See `ports.Journal.unfinished`."""
+    messages = {(Lane.parse(lane), State(state)): count for lane, state, count in reading.all("open_messages")}
+    overdue = {
+        (environment, participant): count
+        for environment, until in since.items()
+        for participant, count in reading.all("overdue_verdicts", environment=environment, until=until)
+    }
+    return Unfinished(messages=messages, overdue=overdue)
 
 
 def depth(reading: Reading) -> Depth:

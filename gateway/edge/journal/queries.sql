@@ -97,6 +97,17 @@ WHERE (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
     AND (CAST(:state AS TEXT) IS NULL OR state = :state)
 ORDER BY number DESC LIMIT :limit
 
+-- :name open_messages
+SELECT lane, state, COUNT(*) FROM message
+WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+GROUP BY lane, state
+
+-- :name overdue_verdicts
+SELECT participant, COUNT(*) FROM submission
+WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'awaiting'
+    AND environment = :environment AND awaiting_since <= :until
+GROUP BY participant
+
 -- :name count_messages
 SELECT state, COUNT(*) FROM message GROUP BY state
 

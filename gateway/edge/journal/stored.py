@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from gateway.core.acts import Decision
+from gateway.core.attention import Unfinished
 from gateway.core.callback import Callback
 from gateway.core.evidence import ChainHead, Checkpoint, Cut
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
@@ -338,6 +339,10 @@ class StoredJournal:
     async def unmatched(self, until: int) -> Mapping[str, int]:
         """See `ports.Journal`."""
         return await self._list(lambda reading: dict(reading.all("unmatched_callbacks", until=until)))
+
+    async def unfinished(self, since: Mapping[str, int]) -> Unfinished:
+        """See `ports.Journal`."""
+        return await self._list(lambda reading: listing.unfinished(reading, since))
 
     async def history(self, which: MessageFilter) -> Sequence[Message]:
         """See `ports.Journal`."""

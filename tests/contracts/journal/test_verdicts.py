@@ -238,6 +238,19 @@ async def test_unmatched_callbacks_are_counted_by_participant_until_they_are_mat
     assert await journal.unmatched(START) == {"exstor": 1}
 
 
+async def test_what_is_not_over_is_counted_by_lane_and_state_and_verdicts_as_overdue(journal: Journal) -> None:
+    """Ended messages do not count; a verdict is overdue for its own environment only, from its own moment on."""
+    for sequence in (1, 2):
+        await awaiting(journal, sequence)
+    await sent(journal, 3, "s3")
+    await journal.receive(evidence("c1"), callback("TX-1"), None)
+    lane = draft(1).lane
+    found = await journal.unfinished({"test": START + 3600 * SECOND, "live": START + 3600 * SECOND})
+    assert found.messages == {(lane, State.AWAITING): 1, (lane, State.SENDING): 1}
+    assert found.overdue == {("test", "exstor"): 1}
+    assert (await journal.unfinished({"test": START - 1})).overdue == {}
+
+
 async def test_another_type_is_relayed_once_in_order_and_survives_a_restart(place: Place) -> None:
     """In the callback's own commit; the same bytes again and a verdict make no relay; marked, it is not due again."""
     notice = CallbackRelay(site="hams-bess", connection="plc", write={"text": "raw", "count": 3})
