@@ -53,7 +53,7 @@ def _queue(reading: Reading, lane: Lane, limit: int) -> Iterator[tuple[str, tupl
 def take(
     commit: Commit, message_id: str, outgoing: Outgoing, waits_for_verdict: Callable[[Lane], bool]
 ) -> Submission | None:
-    """Commit SENDING for the head of a lane; None when it is not that, or its not-after has passed."""
+    """Commit SENDING for the head of a lane; None when it is not that, or a not-after has passed."""
     row = commit.one("lane_of_message", id=message_id)
     if row is None:
         return None
@@ -62,8 +62,8 @@ def take(
     if found is None or found[0].id != message_id:
         return None
     message, earlier = found
-    if message.not_after is not None and message.not_after <= commit.now:
-        return None
+    if earlier is not None and _is_late(commit, earlier.id):
+        return None  # whichever of its messages is late leaves it with the next look at what expires
     if earlier is not None:
         return intake.send_again(commit, earlier, Cause(event=Event.TAKEN), outgoing.attempt)
     portions = outgoing.portions or tuple(
@@ -100,11 +100,16 @@ def retake(commit: Commit, submission_id: str, event: Event, attempt: Attempt) -
     submission = moving.find(commit, submission_id)
     if (submission.state, event) not in TRANSITIONS:
         return None
-    row = commit.one("not_after_of_submission", submission_id=submission_id)
-    if row is not None and row[0] is not None and row[0] <= commit.now:
+    if _is_late(commit, submission_id):
         commit.run("postpone", id=submission_id, due_at=commit.now + LATE_PAUSE_US)
         return None
     return intake.send_again(commit, submission, Cause(event=event), attempt)
+
+
+def _is_late(commit: Commit, submission_id: str) -> bool:
+    """Whether the not-after of any message in a submission has passed."""
+    row = commit.one("not_after_of_submission", submission_id=submission_id)
+    return row is not None and row[0] is not None and row[0] <= commit.now
 
 
 def settle(commit: Commit, submission_id: str, attempt: int, settlement: Settlement) -> Changed:

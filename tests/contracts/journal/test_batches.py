@@ -279,6 +279,19 @@ async def test_only_the_expired_message_of_a_merged_one_that_fell_back_ends(plac
     assert await waiting(journal) == [(draft(2).id, (range(3),), False)]
 
 
+async def test_a_merged_one_that_fell_back_waits_for_the_late_to_leave_it(place: Place, journal: Journal) -> None:
+    """Whichever of its messages is late: it stays until that one has left it, and the rest goes then."""
+    await journal.append(draft(1))
+    await journal.append(draft(2, not_after=place.clock.now() + SECOND))
+    await journal.take(draft(1).id, carrying("s1", (1, range(3)), (2, range(3))))
+    await journal.settle("s1", 1, NOT_PROCESSED)
+    place.clock.at += 2 * SECOND
+    assert await journal.take(draft(1).id, carrying("unused", (1, range(3)))) is None
+    await journal.expire(place.clock.now())
+    assert await waiting(journal) == [(draft(1).id, (range(3),), False)]
+    assert await journal.take(draft(1).id, carrying("s2", (1, range(3)))) is not None
+
+
 async def test_a_fallen_back_submission_goes_again_whole(journal: Journal) -> None:
     """It keeps id, bytes and messages; nothing is offered to be merged before it went."""
     await queued(journal, 1, 2, 3)

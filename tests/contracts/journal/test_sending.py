@@ -132,6 +132,15 @@ async def test_nothing_is_sent_past_its_not_after(place: Place, journal: Journal
     assert await journal.take(draft(2).id, outgoing("s2")) is None
 
 
+async def test_what_fell_back_is_not_sent_past_its_not_after(place: Place, journal: Journal) -> None:
+    """The same when the SMP said for sure that it did not process the first attempt."""
+    late = place.clock.now() + SECOND
+    await journal.append(draft(1, not_after=late), outgoing("s1"))
+    await journal.settle("s1", 1, NOT_PROCESSED)
+    place.clock.at += 2 * SECOND
+    assert await journal.take(draft(1).id, outgoing("unused")) is None
+
+
 async def test_not_after_ends_what_was_not_sent(place: Place, journal: Journal) -> None:
     """`expire` ends ACCEPTED messages, those that fell back too, and leaves what is under way."""
     late = place.clock.now() + SECOND
