@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # From quick to slow, so that a mistake shows early. Every test belongs to exactly one of these folders.
 SUITES = (
-    *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench"),
+    *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench", "planted"),
     *("system", "crash"),
 )
 ALONE = {"bench"}  # it looks at times of its own, if only at their shape
