@@ -30,6 +30,7 @@ from gateway.flow.acceptance import Services
 from gateway.flow.account import Account
 from gateway.flow.attention import AttentionWatch
 from gateway.flow.desk import Desk
+from gateway.flow.holds import Holds
 from gateway.flow.imports import Imports, Tenant
 from gateway.flow.notary import Notary, Seal
 from gateway.flow.operator import Operator
@@ -105,7 +106,9 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
         registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
         imports = Imports(journal, _tenants(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
         notary = Notary(journal, lambda: seals_of(configuration), clock=SystemClock(), telemetry=telemetry)
+        holds = Holds(journal, telemetry, configuration.sites)
         handlers = {**operator.handlers(), **registrar.handlers(), **imports.handlers(), **notary.handlers()}
+        handlers |= holds.handlers()
         yield Desk(handlers, actor_of(os.geteuid()))
 
 
@@ -215,8 +218,9 @@ async def gateway(
             telemetry=telemetry,
         )
         services = Services(journal=journal, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
-        sites = Sites(parts.sites(services), telemetry)
-        state.sites = sites.running
+        holds = await Holds.loaded(journal, telemetry)
+        sites = Sites(holds.building(parts.sites(services)), telemetry)
+        state.sites = holds.running = sites.running
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await stack.enter_async_context(sender.running())
         callback_port = await stack.enter_async_context(parts.callbacks(receiver, broken, upkeep))
@@ -259,6 +263,7 @@ async def gateway(
             **notary.handlers(),
             **Requests(sites.running).handlers(),
             **Points(sites.running, parts.clock).handlers(),
+            **holds.handlers(),
         }
         await stack.enter_async_context(parts.control(handlers, broken))
         telemetry.emit("gateway_started", callbacks=callback_port, health=health_port, sites=len(state.sites))

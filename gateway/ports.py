@@ -47,6 +47,7 @@ from gateway.core.record import (
     Received,
     Sequel,
     Settlement,
+    SiteHold,
     Waiting,
 )
 from gateway.core.relay import CallbackRelay, Relay
@@ -404,6 +405,12 @@ class Journal(Protocol):
 
     async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
         """Keep that an operator released a held participant."""
+
+    async def hold_site(self, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
+        """Keep that nothing may be written to ``lane.site``, or may again, with who and why; False when it is so."""
+
+    async def site_holds(self) -> Mapping[str, SiteHold]:
+        """The sites that are held."""
 
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """Set when the reconciler looks at a submission next, and count the poll."""

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "evidence": "Export what proves a message's way, and check such a file offline.",
     "import": "Create the assets of a CSV file: checked as a whole, sent in batches, safe to repeat.",
     "participants": "Say how the participants' accounts are, and release one that is held.",
+    "sites": "Say how the sites are; hold one, so that nothing is written to it, and release it.",
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "points": "See what a site's points are now, and watch them.",
     "decode": "Find out what registers mean: every type, order and scale beside an expected value.",

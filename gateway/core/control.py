@@ -226,6 +226,52 @@ PARTICIPANTS = Operation(method="GET", path="/v1/participants", order=Nothing, a
 RELEASE = Operation(method="POST", path="/v1/participants/{participant}/release", order=ReleaseOrder, answer=Released)
 
 
+class ConnectionStanding(Answer):
+    """How one connection of a site is."""
+
+    connection: str
+    protocol: str
+    connected: bool
+
+
+class SiteStanding(Answer):
+    """How a site is. ``held``: who lets nothing be written to it, and why; ``writing``: what else holds writes back."""
+
+    site: str
+    participant: str
+    environment: str
+    connections: tuple[ConnectionStanding, ...]
+    held: str | None = None
+    held_at: int | None = None
+    writing: str | None = None
+    degraded: tuple[str, ...] = ()
+
+
+class SiteList(Answer):
+    """All sites that run."""
+
+    sites: tuple[SiteStanding, ...]
+
+
+class HoldOrder(Order):
+    """Why nothing may be written to a site, or why that is over."""
+
+    reason: Reason
+
+
+class SiteHeld(Answer):
+    """Whether a site is held now, and by whom it was held before."""
+
+    site: str
+    held: bool
+    before: str | None = None
+
+
+SITES = Operation(method="GET", path="/v1/sites", order=Nothing, answer=SiteList)
+HOLD_SITE = Operation(method="POST", path="/v1/sites/{site}/hold", order=HoldOrder, answer=SiteHeld)
+RELEASE_SITE = Operation(method="POST", path="/v1/sites/{site}/release", order=HoldOrder, answer=SiteHeld)
+
+
 class Sealed(Answer):
     """How far a participant's chain of evidence is covered by a signed checkpoint now; 0 when it is empty."""
 

@@ -281,3 +281,12 @@ class Sequel:
     parent: Message
     message: str
     kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteHold:
+    """Who lets nothing be written to a site, since when (µs UTC), and why."""
+
+    at: int
+    actor: str
+    reason: str

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.core.point import Reading, Snapshot, fresh
+from gateway.core.record import SiteHold
 from gateway.core.safety import Limits, Objection, objection, silence
 from gateway.errors import PointRejected, WritesHeld
 from gateway.flow.acceptance import Services
@@ -31,6 +32,7 @@ class Safeguard:
         self._readings = readings
         self._services = services
         self._up = up
+        self.hold: SiteHold | None = None  # people let nothing be written; :meth:`change_hold` changes it
         self._beat_at: int | None = None
         self._written: dict[str, int] = {}  # point -> when, µs UTC
         self._trouble = Trouble()
@@ -55,6 +57,11 @@ class Safeguard:
         self.site = site
         self._wake()
 
+    def change_hold(self, hold: SiteHold | None) -> None:
+        """Hold everything back from now on, or nothing any more."""
+        self.hold = hold
+        self._wake()
+
     def observe(self, reading: Reading, before: Reading | None) -> None:
         """Learn from a reading that was just told; ``before`` is the one of the same point before it."""
         moved = before is not None and before.value != reading.value
@@ -65,7 +72,7 @@ class Safeguard:
     def silence(self) -> str | None:
         """Why nothing at all may be written to the site now, or None."""
         now = self._services.clock.now()
-        return silence(self.site.safety, self._snapshot(now), self._beat_at, now)
+        return self._silence(self._snapshot(now), now)
 
     async def clear(self, steps: Sequence[Write]) -> None:
         """Wait until all of these may be written, which then counts as their time.
@@ -120,8 +127,13 @@ class Safeguard:
             )
             if found is not None:
                 return step.point, found
-        silent = silence(self.site.safety, snapshot, self._beat_at, now)
+        silent = self._silence(snapshot, now)
         return None if silent is None else ("", Objection(reason=silent))
+
+    def _silence(self, snapshot: Snapshot, now: int) -> str | None:
+        if self.hold is not None:
+            return f"held by {self.hold.actor}: {self.hold.reason}"
+        return silence(self.site.safety, snapshot, self._beat_at, now)
 
     def _snapshot(self, now: int) -> Snapshot:
         """What can be believed now: nothing of a connection that is down."""

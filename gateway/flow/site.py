@@ -53,6 +53,11 @@ class SiteRuntime:
         self._moved = services.signals.progress(site.site)
 
     @property
+    def guard(self) -> Safeguard:
+        """What lets writes into the site."""
+        return self._guard
+
+    @property
     def readings(self) -> Snapshot:
         """What was read last, by point."""
         return self._readings

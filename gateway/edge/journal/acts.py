@@ -1,4 +1,7 @@
-"""What operators decide: the exits of PARKED and ESCALATED, each in one transaction with who decided and why."""
+"""What operators decide: the exits of PARKED and ESCALATED, each in one transaction with who decided and why.
+
+Also which sites they hold.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.core.acts import Decision
 from gateway.core.message import Attempt, Lane, Submission
-from gateway.core.record import Changed
+from gateway.core.record import Changed, SiteHold
 from gateway.core.transaction import TRANSITIONS, State
 from gateway.edge.journal import attesting, intake, moving, rows
 from gateway.edge.journal.moving import Cause
@@ -65,6 +68,25 @@ def resend(commit: Commit, submission_id: str, decision: Decision, attempt: Atte
     submission = moving.find(commit, submission_id)
     cause = Cause(event=decision.event, actor=decision.actor, detail=decision.reason)
     return intake.send_again(commit, submission, cause, attempt)
+
+
+def hold_site(commit: Commit, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
+    """Hold a site, or release it; False when it is so already."""
+    if (lane.site in site_holds(commit)) is held:
+        return False
+    if held:
+        commit.run("hold_site", site=lane.site, now=commit.now, actor=actor, reason=reason)
+    else:
+        commit.run("release_site", site=lane.site)
+    event = "site_held" if held else "site_released"
+    attesting.audit(commit, lane, None, event, actor=actor, detail=f"{lane.site}: {reason}")
+    return True
+
+
+def site_holds(reading: Reading) -> Mapping[str, SiteHold]:
+    """The sites that are held."""
+    rows = reading.all("site_holds")
+    return {site: SiteHold(at=at, actor=actor, reason=reason) for site, at, actor, reason in rows}
 
 
 def audit_release(commit: Commit, environment: str, participant: str, *, actor: str, detail: str) -> None:

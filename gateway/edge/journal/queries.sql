@@ -721,3 +721,13 @@ SELECT q.message, q.kind, m.id, m.lane, m.kind, m.intake_key, m.content, m.row_c
     m.updated_at, m.not_after, m.problems, m.created, m.transaction_id, m.warnings
 FROM sequel q JOIN message m ON m.id = q.parent_id
 WHERE q.site = :site ORDER BY q.created_at, m.number
+
+-- ---------------------------------------------------------------- sites that people hold
+-- :name hold_site
+INSERT INTO site_hold (site, at, actor, reason) VALUES (:site, :now, :actor, :reason) ON CONFLICT (site) DO NOTHING
+
+-- :name release_site
+DELETE FROM site_hold WHERE site = :site
+
+-- :name site_holds
+SELECT site, at, actor, reason FROM site_hold

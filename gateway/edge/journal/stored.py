@@ -27,6 +27,7 @@ from gateway.core.record import (
     Received,
     Sequel,
     Settlement,
+    SiteHold,
     Waiting,
 )
 from gateway.core.relay import CallbackRelay, Relay
@@ -230,9 +231,15 @@ class StoredJournal:
 
     async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
         """See `ports.Journal`."""
-        await self._commit(
-            lambda commit: acts.audit_release(commit, environment, participant, actor=actor, detail=detail)
-        )
+        await self._commit(lambda c: acts.audit_release(c, environment, participant, actor=actor, detail=detail))
+
+    async def hold_site(self, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.hold_site(commit, lane, held=held, actor=actor, reason=reason))
+
+    async def site_holds(self) -> Mapping[str, SiteHold]:
+        """See `ports.Journal`."""
+        return await self._lookup(acts.site_holds)
 
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """See `ports.Journal`."""
