@@ -46,6 +46,7 @@ from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.flow.sites import Sites
 from gateway.flow.unmatched import UnmatchedWatch
+from gateway.flow.wellbeing import Wellbeing
 from gateway.journals import open_journal, open_reader
 from gateway.ports import (
     Clock,
@@ -217,7 +218,14 @@ async def gateway(
             entropy=parts.entropy,
             telemetry=telemetry,
         )
-        services = Services(journal=journal, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
+        services = Services(
+            journal=journal,
+            sender=sender,
+            signals=signals,
+            clock=parts.clock,
+            telemetry=telemetry,
+            wellbeing=Wellbeing(accounts, journal),
+        )
         holds = await Holds.loaded(journal, telemetry)
         sites = Sites(holds.building(parts.sites(services)), telemetry)
         state.sites = holds.running = sites.running

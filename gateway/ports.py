@@ -136,12 +136,13 @@ class PointWrite:
     """Write an engineering value to a point with ``access: write``.
 
     With ``fit`` a text is for people and is made to fit (core.point.fit_text); everything else is refused when
-    the point cannot hold it.
+    the point cannot hold it. ``passing`` is a sign of life: the next one follows, so that nobody need have read it.
     """
 
     point: str
     value: Value
     fit: bool = False
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

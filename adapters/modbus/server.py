@@ -33,6 +33,7 @@ from gateway.ports import (
     Clock,
     Committed,
     ConnectionConfig,
+    PointWrite,
     Receipt,
     Refused,
     Resources,
@@ -265,8 +266,8 @@ class ModbusServerSession(ModbusSession):
         self._delivering = asyncio.Lock()
 
     async def write(self, steps: Sequence[Write]) -> None:
-        """Show, and return when a master has read it; a heartbeat waits for nobody."""
-        if all(isinstance(step, RoleWrite) and step.role is Role.HEARTBEAT for step in steps):
+        """Show, and return when a master has read it; a sign of life waits for nobody."""
+        if all(_passing(step) for step in steps):
             with self._shown.unwatched():
                 await self._writer.write(steps)
             return
@@ -279,6 +280,12 @@ class ModbusServerSession(ModbusSession):
         """Show ACK_SEQ, which the master looks for by itself."""
         with self._shown.unwatched():
             await super().confirm(receipt, outcome)
+
+
+def _passing(step: Write) -> bool:
+    if isinstance(step, RoleWrite):
+        return step.role is Role.HEARTBEAT
+    return isinstance(step, PointWrite) and step.passing
 
 
 def _name(step: Write) -> str:

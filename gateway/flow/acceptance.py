@@ -12,6 +12,7 @@ from gateway.core.relay import RelayRule, rules_of
 from gateway.errors import SubmissionRefused
 from gateway.flow.sender import Sender, Storing, stored
 from gateway.flow.signals import Signals
+from gateway.flow.wellbeing import Wellbeing
 from gateway.ports import Clock, Journal
 from gateway.settings.configuration import SiteConfig
 from gateway.telemetry import Telemetry
@@ -26,6 +27,7 @@ class Services:
     signals: Signals
     clock: Clock
     telemetry: Telemetry
+    wellbeing: Wellbeing | None = None  # without it sites are shown nothing of it
 
 
 class Acceptance:

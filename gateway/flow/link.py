@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 
@@ -123,7 +123,7 @@ class Link:
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
             group.create_task(relayer.run(session), name=f"relay {name}")
-            if self._beats(0):
+            if self._beats(0) or self._health():
                 group.create_task(self._beat(session), name=f"heartbeat {name}")
             await self._read(session, relayer, first)
 
@@ -156,24 +156,41 @@ class Link:
         point = self._site.points.get(self._site.safety.heartbeat.write or "")
         beats: list[Write] = [RoleWrite(mailbox=box, role=Role.HEARTBEAT, value=count) for box in self._boxes]
         if point is not None and point.connection == self.connection:
-            beats.append(PointWrite(point=point.name, value=Decimal(count)))
+            beats.append(PointWrite(point=point.name, value=Decimal(count), passing=True))
         return beats
 
+    def _health(self) -> Mapping[str, str]:
+        """The points of this connection that show how we are, by the words of core.health."""
+        points = self._site.points
+        return {w: p for w, p in self._site.health.items() if p in points and points[p].connection == self.connection}
+
+    async def _healthy(self, told: dict[str, int]) -> list[Write]:
+        """What has changed of how we are since it was ``told``."""
+        places = self._health()
+        if not places or self._services.wellbeing is None:
+            return []
+        numbers = (await self._services.wellbeing.of(self._site, places.keys())).numbers()
+        news = {point: numbers[word] for word, point in places.items() if told.get(point) != numbers[word]}
+        told |= news
+        return [PointWrite(point=point, value=Decimal(value), passing=True) for point, value in news.items()]
+
     async def _beat(self, session: Session) -> None:
-        """Count up the heartbeats, so that the site's alarms can watch the gateway.
+        """Count up the heartbeats and show how we are, so that the site's alarms can watch the gateway.
 
         A site that refuses it is told of once, and served all the same.
         """
         count = 0
         refused = False
+        told: dict[str, int] = {}
         labels = {"site": self._site.site, "connection": self.connection}
         while True:
             count = (count + 1) % 65536
             try:
                 if not self._guard.quiet:
-                    await session.write(self._beats(count))
+                    await session.write([*self._beats(count), *await self._healthy(told)])
                 heed()
             except PointRejected as rejected:
+                told.clear()
                 if not refused:
                     self._services.telemetry.emit("heartbeat_failed", **labels, reason=str(rejected))
                 refused = True

@@ -69,6 +69,23 @@ class Heartbeat(Part):
         return self
 
 
+class Health(Part):
+    """The points in which the site finds how we are, so that its own alarms can watch us; each a number."""
+
+    gateway: PointName | None = Field(default=None, description="1; with heartbeat it says that we run")
+    smp: PointName | None = Field(default=None, description="1 while the SMP can be reached, else 0")
+    held: PointName | None = Field(default=None, description="1 while the SMP takes nothing of the participant")
+    clock: PointName | None = Field(
+        default=None, description="Our clock and the SMP's: 1 agreed, 2 more than 30 s apart, 3 nothing is signed"
+    )
+    waiting: PointName | None = Field(default=None, description="How many messages of the site are not over")
+    verdict: PointName | None = Field(default=None, description="The last end of a message, numbered as in a mailbox")
+
+    def resolved(self) -> dict[str, str]:
+        """The point of each word that is used."""
+        return {name: point for name, point in self if point is not None}
+
+
 class Point(Part):
     """What every point has, whatever its protocol."""
 
@@ -307,6 +324,7 @@ class SiteFile(Part):
     dry_run: bool = Field(default=False, description="Tell of every write, and make none")
     kill_switch: bool | Condition = Field(default=False, description="Write nothing: now, or while a point says so")
     heartbeat: Heartbeat | None = None
+    health: Health | None = None
     connections: dict[Name, dict[str, object]] = Field(min_length=1)
     points: dict[PointName, dict[str, object]] = Field(default_factory=dict)
     arrays: dict[Name, dict[str, object]] = Field(

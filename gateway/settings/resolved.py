@@ -122,6 +122,7 @@ class SiteConfig:
     revision: str
     safety: Safety = field(default_factory=Safety)
     arrays: Mapping[str, Array] = field(default_factory=dict)
+    health: Mapping[str, str] = field(default_factory=dict)  # the words of core.health, each with its point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ def check_safety(parts: SiteParts) -> None:
         (("heartbeat", "read"), beat.read, Access.READ),
         (("heartbeat", "write"), beat.write, Access.WRITE),
     ]
+    health = parts.head.health.resolved() if parts.head is not None and parts.head.health is not None else {}
+    wanted += [(("health", word), point, Access.WRITE) for word, point in health.items()]
     for name, limits in found.limits.items():
         path: Path = ("points", name)
         wanted.append(

@@ -103,6 +103,7 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
         ),
         safety=read_safety(parts),
         arrays=parts.arrays,
+        health=parts.head.health.resolved() if parts.head is not None and parts.head.health is not None else {},
         revision=hashlib.sha256(json.dumps(tree, sort_keys=True, default=_exactly).encode()).hexdigest()[:16],
     )
 

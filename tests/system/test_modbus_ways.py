@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -96,12 +96,12 @@ class Site:
         link = self.here.configuration.sites[SITE].connections["plc"].config
         return await self.plant.request(1, payload_of(link, self.plant.mailbox, values))
 
-    def state(self) -> int:
-        """What the relay wrote into the site's own point."""
+    def state(self, point: str = "state", address: int = 1400) -> int:
+        """What was written into a point of the site, by the relay where no other is named."""
         if isinstance(self.plant, ModbusScada):
-            return int(str(self.plant.shows("state")))
+            return int(str(self.plant.shows(point)))
         site = self.plant.site if isinstance(self.plant, BoundModbusSite) else self.plant
-        return site.registers(1400)[0]
+        return site.registers(address)[0]
 
     async def restart(self) -> None:
         """The plant's program ends and comes back with its registers; a SCADA connects anew."""
@@ -114,12 +114,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, way: str) -> AsyncIterator[Site]:
+async def site(folder: Path, way: str, edit: Callable[[str], str] = str) -> AsyncIterator[Site]:
     link, box = WAYS[way]
     ours, theirs = free_ports(2)
     async with world(folder) as here:
         yaml = YAML.format(link=link.format(port=ours), box=box, roles=ROLES if box == BOUND else "")
-        (here.folder / "sites" / f"{SITE}.yaml").write_text(yaml, "utf-8")
+        (here.folder / "sites" / f"{SITE}.yaml").write_text(edit(yaml), "utf-8")
         here.reload()
         plant = simulated(
             here.configuration.sites[SITE], ("127.0.0.1", theirs), None, state=here.state, environ=here.environ
