@@ -89,6 +89,8 @@ EVENTS: Mapping[str, EventSpec] = {
     "login_failed": EventSpec("warning", ("participant",)),
     "participant_held": EventSpec("error", ("participant",)),
     "participant_released": EventSpec("info", ("participant",)),
+    "enquiries_refused": EventSpec("error", ("participant",)),
+    "enquiries_answered": EventSpec("info", ("participant",)),
     "endpoint_held": EventSpec("error", ("participant", "kind")),
     "endpoint_released": EventSpec("info", ("participant", "kind")),
     "smp_unavailable": EventSpec("error", ("environment",)),

@@ -90,6 +90,7 @@ class Account:
         self._logins = 0
         self._refusals = 0
         self._refused: dict[str, int] = {}  # submission id -> the login whose token was answered 401
+        self._enquiry_refused = False  # a status call was answered 401, and a login followed
         self._fresh = asyncio.Event()
         self._renew = asyncio.Event()
         self._released = asyncio.Event()
@@ -206,13 +207,25 @@ class Account:
     def unauthorized(self, ticket: Ticket, submission_id: str | None = None) -> None:
         """The SMP answered 401 to this token: log in again, once for everybody who met the same.
 
-        The same submission refused on a fresh token as well holds the participant.
+        The same submission refused on a fresh token as well holds the participant. A status call (no ``submission_id``)
+        that a fresh token does not satisfy either is told, costs no more logins, and keeps nobody from sending.
         """
-        if submission_id is not None and self._refused.setdefault(submission_id, ticket.login) != ticket.login:
+        current = self._ticket is not None and self._ticket.login == ticket.login
+        if submission_id is None and current and self._enquiry_refused:
+            if self._trouble("enquiries").begins("status calls are refused, a fresh token too", self._clock.now()):
+                self._event("enquiries_refused", participant=self.identity.participant)
+        elif submission_id is not None and self._refused.setdefault(submission_id, ticket.login) != ticket.login:
             del self._refused[submission_id]
             self.hold("a fresh token was answered 401")
-        elif self._ticket is not None and self._ticket.login == ticket.login:
+        elif current:
+            self._enquiry_refused = submission_id is None
             self._drop_token()
+
+    def enquired(self) -> None:
+        """The SMP let a status call's token pass."""
+        self._enquiry_refused = False
+        if self._trouble("enquiries").ends():
+            self._event("enquiries_answered", participant=self.identity.participant)
 
     @property
     def public_keys(self) -> Sequence[Mapping[str, str]]:

@@ -161,6 +161,8 @@ class Reconciler:
             return None
         if finding.kind is FindingKind.LOGIN:
             account.unauthorized(ticket)
+        elif finding.kind is not FindingKind.UNREADABLE:
+            account.enquired()
         self._telemetry.emit(
             "status_polled",
             environment=submission.lane.environment,

@@ -167,6 +167,32 @@ def test_a_fresh_token_with_the_same_letters_is_a_fresh_token(profile: Profile) 
     tell(profile, story)
 
 
+def test_status_calls_that_no_token_satisfies_cost_one_login_and_are_told(profile: Profile) -> None:
+    """401 to every poll of ten minutes: one login, one alarm, and submissions go on; told again when one passes."""
+
+    async def story(scene: Scene) -> None:
+        await scene.ticket()
+        for _ in range(300):
+            scene.account.unauthorized(await scene.ticket())
+            await asyncio.sleep(2)
+        assert len(scene.smp.logins) == 2
+        assert scene.account.held is None
+        assert scene.account.can_send(ASSETS)
+        (line,) = scene.account.degraded
+        assert line.startswith("participant exstor: status calls are refused")
+        scene.account.enquired()
+        assert scene.account.degraded == ()
+        assert [name for name in scene.events if name.startswith("enquiries")] == [
+            "enquiries_refused",
+            "enquiries_answered",
+        ]
+        scene.account.unauthorized(await scene.ticket())  # of a token that has died meanwhile
+        await scene.ticket()
+        assert len(scene.smp.logins) == 3
+
+    tell(profile, story)
+
+
 def test_a_401_that_arrives_after_the_renewal_drops_nothing(profile: Profile) -> None:
     """The answer to a request with the old token says nothing about the new one."""
 
