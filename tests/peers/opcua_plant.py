@@ -39,11 +39,12 @@ def declared() -> dict[str, tuple[str, object, bool]]:
 class NodeOpcuaPlant:
     """``values`` is what the nodes hold, as far as it said; a killed one starts again with them."""
 
-    def __init__(self, node: str, folder: Path) -> None:
+    def __init__(self, node: str, folder: Path, nodes: Mapping[str, tuple[str, object, bool]] | None = None) -> None:
         self._node = node
         self._folder = folder
         (self.port,) = free_ports(1)
-        self.values: dict[str, object] = {name: value for name, (_, value, _) in declared().items()}
+        self._nodes = declared() if nodes is None else nodes
+        self.values: dict[str, object] = {name: value for name, (_, value, _) in self._nodes.items()}
         self._changed = asyncio.Event()
         self._listening = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -51,7 +52,7 @@ class NodeOpcuaPlant:
 
     async def start(self) -> None:
         """Run it until it listens."""
-        nodes = {name: (kind, self.values[name], free) for name, (kind, _, free) in declared().items()}
+        nodes = {name: (kind, self.values[name], free) for name, (kind, _, free) in self._nodes.items()}
         task = {"port": self.port, "folder": str(self._folder), "nodes": nodes}
         self._listening.clear()
         self._process = await asyncio.create_subprocess_exec(
@@ -115,8 +116,10 @@ class NodeOpcuaPlant:
 
 
 @asynccontextmanager
-async def node_opcua_plant(node: str, folder: Path) -> AsyncIterator[NodeOpcuaPlant]:
-    plant = NodeOpcuaPlant(node, folder)
+async def node_opcua_plant(
+    node: str, folder: Path, nodes: Mapping[str, tuple[str, object, bool]] | None = None
+) -> AsyncIterator[NodeOpcuaPlant]:
+    plant = NodeOpcuaPlant(node, folder, nodes)
     try:
         async with asyncio.timeout(60):
             await plant.start()

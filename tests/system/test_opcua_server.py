@@ -80,6 +80,13 @@ async def site(folder: Path) -> AsyncIterator[tuple[World, Callable[[], Client]]
         yield here, lambda: Client(f"opc.tcp://127.0.0.1:{port}", timeout=10)
 
 
+def called_at(made: Callable[[], Client]) -> int:
+    """The port of its server."""
+    port = made().server_url.port
+    assert port is not None
+    return port
+
+
 @asynccontextmanager
 async def called(here: World, made: Callable[[], Client], life: int = 1) -> AsyncIterator[Ems]:
     """Connect when the server listens, in the gateway's first life or another one."""
