@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,14 +25,16 @@ def request(ident: str, *names: str, mpan: str = MPAN) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def depot(folder: Path, *, keys: Sequence[ECKey] = ()) -> AsyncIterator[tuple[MqttSite, Running]]:
+async def depot(
+    folder: Path, *, keys: Sequence[ECKey] = (), sites: Callable[[str], str] = str
+) -> AsyncIterator[tuple[MqttSite, Running]]:
     """A broker in this process, the depot's client, the gateway connected; with ``keys`` requests are signed."""
     (port,) = free_ports(1)
     places = {"SOAR_EV_BROKER": f"mqtt://127.0.0.1:{port}", "SOAR_EV_MQTT": "3.1.1"}
     async with (
         PracticeBroker(port),
         MqttSite.connected("127.0.0.1", port, listen=("soar/#",)) as site,
-        world(folder, more_sites={"soar-ev": places}, sites=_signing if keys else str) as here,
+        world(folder, more_sites={"soar-ev": places}, sites=_signing if keys else sites) as here,
     ):
         public = {"keys": [key.as_dict(private=False) for key in keys]}
         (here.state / "soar-ev.jwks.json").write_text(json.dumps(public), "utf-8")
