@@ -34,6 +34,7 @@ _FAULTS_PRINTED = 50
 _LOOK_S = 0.5  # between two looks at an import that is waited for
 _ON_ITS_WAY = frozenset(State) - (TERMINAL - {State.COMPLETED})
 _STUCK = frozenset({State.ESCALATED, State.PARKED})
+_STOPPED = 130  # by Ctrl-C, as shells count it
 
 
 class Encoding(StrEnum):
@@ -66,7 +67,7 @@ def importing(  # noqa: PLR0917 -- typer makes each an option, given by name
 
     Exit codes: 0 everything taken (with --wait: and completed); 1 the file has mistakes, a batch was refused or has
     failed, or (with --wait) not everything was completed; 2 wrong usage or an unreadable file; 3 the gateway did not
-    take it: run the same again.
+    take it: run the same again; 130 stopped by Ctrl-C: run the same again.
     """
     configuration = load(gateway, state)
     if str(file) == "headings":
@@ -133,18 +134,30 @@ class _Work:
 
 
 def _carry_out(work: _Work, *, wait: bool, results: Path | None, as_json: bool) -> None:
+    target = results or work.fleet.path.with_suffix(".results.csv")
+    if wait and (target.is_dir() or not target.parent.is_dir()):
+        raise _unwritable(target, "it is a folder" if target.is_dir() else "its folder is not there")
+
     async def send(control: Control) -> None:
         with _bars(quiet=as_json) as bars:
             await _send(control, work, bars)
             if wait:
                 await _await_verdicts(control, work, bars)
-                target = results or work.fleet.path.with_suffix(".results.csv")
-                await write_results(control, work.fleet, work.participant, work.import_id, target)
+                try:
+                    await write_results(control, work.fleet, work.participant, work.import_id, target)
+                except OSError as error:
+                    raise _unwritable(target, f"{error.strerror}; all rows are taken") from None
 
-    if wait:
-        with_gateway(work.configuration, send)
-    else:
-        with_gateway_or_journal(work.configuration, send)
+    try:
+        (with_gateway if wait else with_gateway_or_journal)(work.configuration, send)
+    except KeyboardInterrupt:
+        known = f"stopped: at least {work.there + work.taken} of {work.findings.rows} rows are taken"
+        typer.echo(f"{known}, and none is lost: run the same command again to go on", err=True)
+        raise typer.Exit(_STOPPED) from None
+
+
+def _unwritable(target: Path, why: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{target} cannot be written: {why}", param_hint="--results")
 
 
 async def _send(control: Control, work: _Work, bars: Progress) -> None:

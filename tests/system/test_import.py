@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+import os
+import re
+import signal
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -69,6 +74,34 @@ async def test_killed_in_the_middle_and_run_again_each_asset_is_created_once(tmp
     assert told["there"] >= 2000
     assert told["taken"] + told["there"] == 10_000
     assert here.effects() == [fleet.name(number) for number in range(1, 10_001)]
+
+
+async def test_stopped_by_ctrl_c_it_says_how_far_it_came_and_that_it_goes_on(tmp_path: Path) -> None:
+    """SIGINT while the verdicts are waited for: exit code 130, one sentence, and the same again ends it."""
+    file = fleet.write(tmp_path / "fleet.csv", 20)
+    never = {"poll_first": "60s", "poll_longest": "60s"}
+    async with world(tmp_path / "w", timings=never) as here, here.gateway():
+        here.smp.faults.hold_callbacks()
+        command = [*import_command(here, file), "--wait"]
+        waiting = await asyncio.create_subprocess_exec(*command, env={**os.environ, **here.environ}, stderr=PIPE)
+        await here.smp.arrived(1)
+        waiting.send_signal(signal.SIGINT)
+        _, err = await waiting.communicate()
+        here.smp.faults.release_callbacks()
+        code, *_ = await run_import(here, file, "--wait")
+    assert waiting.returncode == 130
+    assert re.search(r"stopped: at least (0|20) of 20 rows are taken.* run the same command again", err.decode())
+    assert code == 0
+
+
+@pytest.mark.parametrize("results", ["nowhere/out.csv", ""])
+async def test_results_that_cannot_be_written_are_told_before_anything_is_sent(tmp_path: Path, results: str) -> None:
+    """A folder that is not there, or a folder's own name: wrong usage, not a traceback after hours of waiting."""
+    file = fleet.write(tmp_path / "fleet.csv", 2)
+    async with world(tmp_path / "w") as here, here.gateway() as running:
+        code, _, err = await run_import(here, file, "--wait", "--results", str(tmp_path / results))
+        assert not await running.messages()
+    assert (code, "Traceback" in err, "--results" in err) == (2, False, True)
 
 
 async def test_a_row_that_the_smp_has_already_keeps_no_other_out(tmp_path: Path) -> None:
