@@ -49,11 +49,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBlock:
-    """One read request and the points it brings."""
+    """One read request and the points it brings, with their names, and the cells of each one's reach in the answer."""
 
     table: Table
     window: range
     points: tuple[Point, ...]
+    names: tuple[str, ...]
+    parts: tuple[slice, ...]
 
     def halves(self) -> tuple[ReadBlock, ReadBlock] | None:
         """The same points in two requests; None when there is only one point."""
@@ -122,7 +124,9 @@ def _joins(block: ReadBlock, point: Point, limits: Limits, apart: Collection[tup
 def _block(points: tuple[Point, ...]) -> ReadBlock:
     windows = [point.place.reach for point in points]
     window = range(min(each.start for each in windows), max(each.stop for each in windows))
-    return ReadBlock(table=points[0].table, window=window, points=points)
+    parts = tuple(slice(each.start - window.start, each.stop - window.start) for each in windows)
+    names = tuple(point.spec.name for point in points)
+    return ReadBlock(table=points[0].table, window=window, points=points, names=names, parts=parts)
 
 
 def _meet(one: range, other: range) -> bool:

@@ -7,22 +7,23 @@ Order
 3. per mailbox, the request sequence again: only if it did not move, 1 and 2 belong together.
 
 Nothing is remembered before the last answer is in, so that a cancelled poll is as if it had never begun; only what the
-device refuses is remembered at once.
+device refuses is remembered at once. While nothing asks, registers that hold what they held when they were told are not
+decoded again: most of a plant stands still, and a thousand plants are polled by one core.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from adapters.modbus.blocks import Limits, Planner, ReadBlock
 from adapters.modbus.config import ModbusConnection
 from adapters.modbus.line import DeviceRefusal, NotWritten, Wire
 from adapters.modbus.mailboxes import BlockBox, Box, Glimpse, PointBox
-from adapters.modbus.translation import Point, cut, divide, faulty, raw_bytes, read_point
+from adapters.modbus.translation import Point, divide, faulty, raw_bytes, read_point
 from gateway.core.mailbox import Frame
-from gateway.core.point import Reading, is_news
+from gateway.core.point import Quality, Reading, is_news
 from gateway.ports import ConnectionConfig, MailboxStatus, Reachable, Receipt, Request, Resources
 
 News = Reading | Request | MailboxStatus | Reachable
@@ -36,6 +37,19 @@ class Poll:
 
     news: Sequence[News]
     torn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Harvest:
+    """What one poll has read: readings, the bytes of their values as a mailbox of points counts them, and their cells.
+
+    With ``lazy`` what is as it was told is left out.
+    """
+
+    lazy: bool = False
+    readings: dict[str, Reading] = field(default_factory=dict)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    cells: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Poller:
@@ -59,11 +73,14 @@ class Poller:
             name: PointBox(spec, line, points, limits) if spec.bound else BlockBox(spec, line, payloads[name])
             for name, spec in config.mailboxes.items()
         }
+        self._periods = {point.spec.name: period for period, members in self._classes.items() for point in members}
         self._planners = {
             period: Planner(members, limits, settings.retest) for period, members in self._classes.items()
         }
         self._probe = Planner(points.values(), limits, settings.retest) if self._only_written(points) else None
+        self._bound = any(spec.bound for spec in config.mailboxes.values())
         self._readings: dict[str, Reading] = {}  # as last told
+        self._cells: dict[str, Sequence[int]] = {}  # of points that were good when they were read last
         self._refused: dict[str, Reading] = {}  # points that are left out for now
         self._statuses: dict[str, MailboxStatus] = {}
         self._troubles: set[str] = set()
@@ -87,7 +104,8 @@ class Poller:
         statuses: list[MailboxStatus] = []
         glimpses = {name: seen for name in self._boxes if (seen := await self._glimpse(name, statuses)) is not None}
         asked = any(self._boxes[name].frames.asks(seen.sequence) for name, seen in glimpses.items())
-        readings, raw = await self._read_points(self._classes if asked else due)
+        harvest = await self._read_points(self._classes if asked else due, lazy=not (asked or self._bound))
+        readings = harvest.readings
         torn = False
         requests: list[Request] = []
         found = dict(readings)
@@ -96,11 +114,12 @@ class Poller:
             if again is None:
                 continue
             torn = torn or again[0] != seen.sequence
-            request, status = self._look(name, seen, again, readings, raw)
+            request, status = self._look(name, seen, again, readings, harvest.raw)
             statuses += status
             if request is not None:
                 found |= request.snapshot
                 requests.append(request)
+        self._cells |= harvest.cells
         return Poll(news=[*requests, *self._changed(found.values()), *self._moved(statuses), *self._reach()], torn=torn)
 
     def _look(
@@ -160,55 +179,58 @@ class Poller:
             self._trouble(f"mailbox {name}", str(fault))
             return None
 
-    async def _read_points(self, periods: Collection[int]) -> tuple[dict[str, Reading], dict[str, bytes]]:
-        """The readings of these classes, and the bytes of their values as a mailbox of points counts them."""
-        readings: dict[str, Reading] = {}
-        raw: dict[str, bytes] = {}
+    async def _read_points(self, periods: Collection[int], *, lazy: bool) -> _Harvest:
+        """The points of these classes."""
+        harvest = _Harvest(lazy)
         for period in sorted(periods):
             planner = self._planners[period]
             for block in planner.requests(self._monotonic()):
-                await self._read_block(planner, block, readings, raw)
-            for point in self._classes[period]:
-                if point.spec.name not in readings and (last := self._refused.get(point.spec.name)) is not None:
-                    readings[point.spec.name] = replace(last, at=self._line.now())
+                await self._read_block(planner, block, harvest)
+            for name, last in self._refused.items() if self._refused else ():
+                if name not in harvest.readings and self._periods.get(name) == period:
+                    harvest.readings[name] = replace(last, at=self._line.now())
         if self._probe is not None:
             for block in self._probe.requests(self._monotonic()):
-                await self._read_block(self._probe, block, {}, {})
-        return readings, raw
+                await self._read_block(self._probe, block, _Harvest())
+        return harvest
 
-    async def _read_block(
-        self, planner: Planner, block: ReadBlock, readings: dict[str, Reading], raw: dict[str, bytes]
-    ) -> bool:
-        """Read one block into ``readings``; whether it was answered as a whole."""
+    async def _read_block(self, planner: Planner, block: ReadBlock, harvest: _Harvest) -> bool:
+        """Read one block; whether it was answered as a whole."""
         try:
             cells, at = await self._line.read(block.table, block.window)
         except DeviceRefusal as refusal:
-            return await self._bisect(planner, block, refusal, readings, raw)
-        for point in block.points:
-            name, own = point.spec.name, cut(cells, block.window, point)
-            readings[name], raw[name] = read_point(point, own, at), raw_bytes(point, own)
+            return await self._bisect(planner, block, refusal, harvest)
+        known, doubtful = self._cells, self._refused or self._troubles
+        for name, point, part in zip(block.names, block.points, block.parts, strict=True):
+            own = cells[part]
+            if harvest.lazy and known.get(name) == own and not (doubtful and self._doubted(name)):
+                continue  # it holds what was told of it, and nothing has been the matter with it since
+            reading = harvest.readings[name] = read_point(point, own, at)
+            if self._bound:
+                harvest.raw[name] = raw_bytes(point, own)
+            if reading.quality is Quality.GOOD and point.spec.max_age is None:
+                harvest.cells[name] = own
+            else:
+                self._cells.pop(name, None)
             self._refused.pop(name, None)
             self._relief(name)
         return True
 
-    async def _bisect(
-        self,
-        planner: Planner,
-        block: ReadBlock,
-        refusal: DeviceRefusal,
-        readings: dict[str, Reading],
-        raw: dict[str, bytes],
-    ) -> bool:
+    def _doubted(self, name: str) -> bool:
+        return name in self._refused or name in self._troubles
+
+    async def _bisect(self, planner: Planner, block: ReadBlock, refusal: DeviceRefusal, harvest: _Harvest) -> bool:
         """One address can spoil a request for all: find it, and leave it out for a while."""
         halves = block.halves() if refusal.of_an_address else None
         if halves is None:
             for point in block.points:
-                readings[point.spec.name] = self._faulty(point, refusal)
+                harvest.readings[point.spec.name] = self._faulty(point, refusal)
+                self._cells.pop(point.spec.name, None)
             if not refusal.transient:
-                self._refused.update((point.spec.name, readings[point.spec.name]) for point in block.points)
+                self._refused.update((point.spec.name, harvest.readings[point.spec.name]) for point in block.points)
                 planner.leave_out(block.points, self._monotonic())
             return False
-        whole = [await self._read_block(planner, half, readings, raw) for half in halves]
+        whole = [await self._read_block(planner, half, harvest) for half in halves]
         if all(whole):
             planner.keep_apart(halves[1], self._monotonic())
         return False

@@ -42,12 +42,16 @@ _DIGITS = {PointType.FLOAT32: range(6, 10), PointType.FLOAT64: range(15, 18)}  #
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One point as this adapter needs it: the generic spec, its place, and the orders that apply."""
+    """One point as this adapter needs it: the generic spec, its place, and the orders that apply.
+
+    ``own`` are the cells of its value within those of its reach.
+    """
 
     spec: PointSpec
     place: ModbusPoint
     word_order: Order
     byte_order: Order
+    own: slice
 
     @property
     def table(self) -> Table:
@@ -57,9 +61,11 @@ class Point:
 
 def bind(spec: PointSpec, place: ModbusPoint, connection: ModbusConnection) -> Point:
     """Join a point with the orders of its connection, unless it has its own."""
+    first = place.window.start - place.reach.start
     return Point(
         spec=spec,
         place=place,
+        own=slice(first, first + place.size),
         word_order=place.word_order or connection.word_order,
         byte_order=place.byte_order or connection.byte_order,
     )
@@ -120,8 +126,7 @@ def raw_bytes(point: Point, cells: Sequence[int]) -> bytes:
 
     ``cells`` are those of its reach.
     """
-    first = point.place.window.start - point.place.reach.start
-    own = cells[first : first + point.place.size]
+    own = cells[point.own]
     if point.place.kind is PointType.BOOL:
         return bytes([_read_bit(point, own[0])])
     data = _bytes(point, own)
@@ -132,8 +137,7 @@ def read_point(point: Point, cells: Sequence[int], at: int) -> Reading:
     """Read a point from exactly the cells of its ``reach``; whatever is wrong with them is a reading without value."""
     place = point.place
     kind = place.kind
-    first = place.window.start - place.reach.start
-    own = cells[first : first + place.size]
+    own = cells[point.own]
     if kind is PointType.BOOL:
         return Reading(point=point.spec.name, value=_read_bit(point, own[0]), at=at)
     data = _bytes(point, own)

@@ -12,6 +12,7 @@ from rich.table import Table
 from tests.bench.figures import Compared
 from tests.bench.imports import TARGET_MB, TARGET_S, Imported
 from tests.bench.journal import APPEND_AIM, GROUP_AIM, PRODUCERS, RECOVERY_AIM_S, Costs
+from tests.bench.modbus import LATE_AIM, MEMORY_AIM_MB, REGISTERS, Fleet
 from tests.bench.mqtt import READINGS_AIM, REQUESTS_AIM, SITES, Rates
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
@@ -96,6 +97,17 @@ def show_mqtt(rates: Rates | None, console: Console) -> None:
     ):
         console.print(
             f"MQTT, {count} {what}: {gateway:,.0f} a second (aim: {aim:,.0f}); the bare library {bare:,.0f}",
+            soft_wrap=True,
+        )
+
+
+def show_modbus(fleet: Fleet, console: Console) -> None:
+    """Print what polling many sites costs, beside bare pymodbus."""
+    for who, polled in (("gateway", fleet.gateway), ("bare pymodbus", fleet.bare)):
+        console.print(
+            f"Modbus, {fleet.sites:,} sites of {REGISTERS} registers at 1 Hz for {fleet.seconds:g} s, {who} on one core"
+            f": {polled.late_share:.3%} of {polled.reads:,} polls late (aim: < {LATE_AIM:.1%}), "
+            f"{polled.memory_mb:,.0f} MB (aim: < {MEMORY_AIM_MB:,.0f}), {polled.core:.0%} of the core",
             soft_wrap=True,
         )
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.adapters.mqtt.mosquitto import program
-from tests.bench import imports, journal, mqtt
+from tests.bench import imports, journal, modbus, mqtt
 from tests.conftest import REPOSITORY
 
 
@@ -26,6 +26,8 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
         "--assets",
         "1500",
         "--requests",
+        "0",
+        "--sites",
         "0",
         "--appends",
         "0",
@@ -72,3 +74,12 @@ async def test_the_journal_is_measured_beside_the_bare_driver(tmp_path: Path) ->
     assert found.append.p50_ms > 0 < found.recovery_s
     assert found.rate > 0 < found.raw_rate
     assert 0 < found.first_mb <= found.last_mb + 1
+
+
+async def test_polling_many_sites_is_measured_beside_the_bare_library(tmp_path: Path) -> None:
+    """A few sites for a few seconds by the real process and by bare pymodbus: both polled all, every figure there."""
+    found = await asyncio.to_thread(modbus.measure, tmp_path, 4, 1.5)
+    for polled in (found.gateway, found.bare):
+        assert polled.reads >= found.sites
+        assert 0 <= polled.late_share <= 1
+        assert polled.memory_mb > 0 <= polled.core
