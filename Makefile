@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 # Debian packages: what the product needs to start, and what the tests drive as independent peers.
 SYSTEM_RUN := python3-venv
-SYSTEM_TEST := mbpoll mosquitto
+SYSTEM_TEST := mbpoll mosquitto strace
 ARGS ?=
 
 .PHONY: help demo test check bench lock clean

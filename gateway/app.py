@@ -48,6 +48,7 @@ from gateway.flow.sites import Sites
 from gateway.flow.unmatched import UnmatchedWatch
 from gateway.flow.wellbeing import Wellbeing
 from gateway.journals import open_journal, open_reader
+from gateway.journals import restore as restore_journal
 from gateway.ports import (
     Clock,
     Control,
@@ -74,6 +75,7 @@ __all__ = [
     "open_control_or_journal",
     "open_reader",
     "read_once",
+    "restore_journal",
     "trusted_keys",
     "unusable",
 ]

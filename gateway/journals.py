@@ -5,15 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.edge.clock import SystemClock
+from gateway.edge.journal.lock import locked
 from gateway.edge.journal.reader import JournalReader
+from gateway.edge.journal.restoring import discard, make_ready, put_in_place
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.edge.journal.stored import StoredJournal
 from gateway.ports import Clock
 from gateway.settings.configuration import Configuration, DatabaseAddress
 from gateway.settings.secrets import read_secret
 from gateway.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """Where the replaced file is now, how many messages are parked, and how many submissions are in doubt."""
+
+    aside: Path | None
+    parked: int
+    doubts: int
 
 
 def open_journal(
@@ -45,6 +58,26 @@ def open_journal(
         event=telemetry.emit,
         standing_by=standing_by,
     )
+
+
+async def restore(path: Path, backup: Path, configuration: Configuration, telemetry: Telemetry) -> Restored:
+    """Put a backup, which was checked, in the place of a journal that no gateway has.
+
+    Raises:
+        JournalLocked: a gateway has the journal.
+        JournalError: the backup cannot be read, or a file cannot be written.
+    """
+    clock = SystemClock()
+    with locked(path):
+        part = make_ready(backup, path)
+    try:
+        ready = replace(configuration, journal=part)
+        async with open_journal(ready, os.environ, clock, telemetry) as journal:
+            parked = await journal.distrust() if isinstance(journal, SqliteJournal) else 0
+            doubts = journal.doubts
+        return Restored(aside=put_in_place(part, path, clock.now()), parked=parked, doubts=doubts)
+    finally:
+        discard(part)
 
 
 @contextmanager

@@ -73,8 +73,15 @@ class Connection:
             self.raw.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Give the connection back."""
-        self.raw.close()
+        """Give the connection back.
+
+        Raises:
+            JournalBroken: the log could not be written back; what was committed is in it.
+        """
+        try:
+            self.raw.close()
+        except apsw.Error as error:
+            raise JournalBroken(f"the journal cannot be closed: {error}") from error
 
 
 class WritingConnection(Connection):

@@ -45,9 +45,9 @@ def back_up(path: Path, target: Path) -> None:
         _copy(path, part)
         if faults := file_faults(part):
             raise JournalBroken(f"the copy of {path} is damaged: {'; '.join(faults)}")
-        _sync(part)
+        sync(part)
         part.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except (apsw.Error, OSError) as error:
         raise JournalError(f"{target} cannot be written: {error}") from error
     finally:
@@ -63,7 +63,8 @@ def _copy(path: Path, part: Path) -> None:
         raw.pragma("journal_mode", "delete")  # a file that is whole by itself; the gateway makes it WAL again
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Put a file, or what a folder lists, on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from gateway.core.division import Part
 from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Message, Reference, Submission
-from gateway.core.record import Appended, Outgoing, Portion
+from gateway.core.record import Appended, Changed, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
 from gateway.edge.journal import attesting, listing, moving, registry, rows
-from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.moving import UNSURE, Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalFull
 
@@ -27,11 +27,12 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         return existing
     if full:
         raise JournalFull("the disk is nearly full: nothing new is accepted")
+    unsure = _is_unsure(commit, draft)
     draft, waits_for = _placed(commit, replace(draft, problems=draft.problems + registry.claim(commit, draft)))
     event = Event.INVALID if draft.problems else Event.VALID
     state = advance(State.RECEIVED, event)
     free = (
-        state is State.ACCEPTED
+        (state is State.ACCEPTED and not unsure)
         and outgoing is not None
         and is_free(commit, draft.lane, after_verdict=after_verdict)
         and _in_turn(commit, draft.lane, outgoing)
@@ -71,9 +72,9 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
             submission_id=submission.id,
             exhibits=attesting.going_out(submission),
         )
-    if waits_for:
-        waiting = moving.move_message(commit, draft.id, Cause(event=Event.DEPENDENCY_MISSING, detail=waits_for))
-        stored, relays = waiting.state, relays | waiting.relays
+    if waits_for or (unsure and stored is State.ACCEPTED):
+        held = _hold(commit, draft.id, waits_for, unsure=unsure)
+        stored, relays = held.state, relays | held.relays
     others, sequels = moving.end(commit, draft.id) if stored in TERMINAL else ((), False)
     return Appended(
         message_id=draft.id,
@@ -84,6 +85,19 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         sequels=sequels,
         others=(*moving.spread(commit, registry.arrived(commit, draft)), *others),
     )
+
+
+def _is_unsure(commit: Commit, draft: Draft) -> bool:
+    """Whether the SMP may have this: what it follows was restored from a backup."""
+    return draft.follows is not None and commit.one("unsure", message_id=draft.follows) is not None
+
+
+def _hold(commit: Commit, message_id: str, waits_for: str, *, unsure: bool) -> Changed:
+    """Let a new message wait for its assets, or for people."""
+    if unsure:
+        commit.run("doubt_message", message_id=message_id)
+    event, detail = (Event.DEPENDENCY_MISSING, waits_for) if waits_for else (Event.POISON, UNSURE)
+    return moving.move_message(commit, message_id, Cause(event=event, detail=detail))
 
 
 def _placed(commit: Commit, draft: Draft) -> tuple[Draft, str]:

@@ -9,7 +9,7 @@ What must always hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.core import division
@@ -29,6 +29,10 @@ from gateway.errors import JournalError
 
 # With these the SMP made nothing of a submission, on account of what its problems say.
 _REFUSALS = frozenset({Event.DECLINED, Event.FAILURE})
+
+
+# Why a message of a restored backup is parked.
+UNSURE = "restored from a backup: it may have gone to the SMP since; compare, then let it go or refuse it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +325,15 @@ def spread(commit: Commit, consequences: Sequence[Consequence]) -> tuple[Changed
         )
         for each in consequences
     )
-    return tuple(each for message_id, cause in causes for each in _each(move_message(commit, message_id, cause)))
+    return tuple(each for message_id, cause in causes for each in _go_on(commit, message_id, cause))
+
+
+def _go_on(commit: Commit, message_id: str, cause: Cause) -> Iterator[Changed]:
+    """Move a message and what follows; one of a restored backup does not go out by itself."""
+    changed = move_message(commit, message_id, cause)
+    yield from _each(changed)
+    if changed.state is State.ACCEPTED and commit.one("unsure", message_id=message_id) is not None:
+        yield from _each(move_message(commit, message_id, Cause(event=Event.POISON, detail=UNSURE)))
 
 
 def _each(changed: Changed) -> tuple[Changed, ...]:

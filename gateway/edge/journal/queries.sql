@@ -676,6 +676,31 @@ DELETE FROM need WHERE message_id = :message_id
 -- :name count_needs
 SELECT COUNT(*) FROM need WHERE message_id = :message_id
 
+-- :name doubt_open_messages
+INSERT INTO unsure (message_id)
+SELECT id FROM message WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+    OR id IN (SELECT parent_id FROM sequel)
+ON CONFLICT DO NOTHING
+
+-- :name doubt_message
+INSERT INTO unsure (message_id) VALUES (:message_id) ON CONFLICT DO NOTHING
+
+-- :name unsure
+SELECT 1 FROM unsure WHERE message_id = :message_id
+
+-- :name delete_unsure
+DELETE FROM unsure WHERE message_id = :message_id
+
+-- :name messages_unsent
+SELECT id FROM message WHERE state IN ('accepted', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+    AND rest = 'accepted' ORDER BY number
+
+-- :name forget_result_seqs
+UPDATE mailbox SET result_seq = NULL
+
+-- :name forget_result_seqs_of_relays
+UPDATE relay SET result_seq = NULL WHERE state = 'pending'
+
 -- :name alignment
 SELECT alignment, content FROM message WHERE id = :id
 

@@ -100,7 +100,7 @@ def _remove_loose_callback(commit: Commit, environment: str, row: Row) -> None:
 
 
 def _remove_message(commit: Commit, message_id: str) -> None:
-    for name in ("delete_exhibits", "delete_hops", "delete_relays", "delete_claims", "delete_needs"):
+    for name in ("delete_exhibits", "delete_hops", "delete_relays", "delete_claims", "delete_needs", "delete_unsure"):
         commit.run(name, message_id=message_id)
     carried: Sequence[Row] = commit.all("delete_parts_of_message", message_id=message_id)
     for submission_id in dict.fromkeys(row[0] for row in carried):

@@ -25,6 +25,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.edge.journal import restoring
 from gateway.edge.journal.connection import (
     Connection,
     check_integrity,
@@ -85,6 +86,10 @@ class SqliteJournal(StoredJournal):
                 yield journal
             finally:
                 await writer.stop()
+
+    async def distrust(self) -> int:
+        """Treat what is stored as a backup, after which anything may have happened; how many messages are parked."""
+        return len(await self._commit(restoring.distrust))
 
     async def integrity(self) -> None:
         """See `StoredJournal`: check the whole file, which disturbs nobody."""

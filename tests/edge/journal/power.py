@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import apsw
 
+_REAL = "unix"  # by its name, since ours may be the default
 _SECTOR = 512  # bytes that a disk writes whole
 _KEPT = {apsw.SQLITE_OPEN_MAIN_DB: "journal.db", apsw.SQLITE_OPEN_WAL: "journal.db-wal"}
 
@@ -43,9 +45,10 @@ Act = Write | Truncate | Sync | Said
 
 @dataclass(slots=True)
 class Tape:
-    """Everything that happened, in its order."""
+    """Everything that happened, in its order; a sync takes ``slow_s`` longer than it would."""
 
     acts: list[Act] = field(default_factory=list)
+    slow_s: float = 0.0
 
     def say(self, what: str) -> None:
         self.acts.append(Said(what))
@@ -80,7 +83,7 @@ class Tape:
 
 class _File(apsw.VFSFile):
     def __init__(self, name: object, flags: list[int], tape: Tape) -> None:
-        super().__init__("", name, flags)  # type: ignore[arg-type]  # a name with its parameters, handed on as it came
+        super().__init__(_REAL, name, flags)  # type: ignore[arg-type]  # a name with its parameters, handed on as it came
         self._file = next((kept for flag, kept in _KEPT.items() if flags[0] & flag), None)
         self._tape = tape
 
@@ -98,12 +101,13 @@ class _File(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802  # SQLite's name
         super().xSync(flags)
+        time.sleep(self._tape.slow_s)
         self._note(Sync(self._file or ""))
 
 
 class _Vfs(apsw.VFS):
-    def __init__(self, name: str, tape: Tape) -> None:
-        super().__init__(name, "")
+    def __init__(self, name: str, tape: Tape, *, default: bool) -> None:
+        super().__init__(name, _REAL, default)
         self._tape = tape
 
     def xOpen(self, name: object, flags: list[int]) -> _File:  # noqa: N802  # SQLite's name
@@ -111,10 +115,10 @@ class _Vfs(apsw.VFS):
 
 
 @contextmanager
-def taping(name: str) -> Iterator[Tape]:
-    """Register such a VFS under this name for a while."""
-    tape = Tape()
-    vfs = _Vfs(name, tape)
+def taping(name: str, *, slow_s: float = 0.0, default: bool = False) -> Iterator[Tape]:
+    """Register such a VFS under this name for a while; ``default`` makes it everybody's who names none."""
+    tape = Tape(slow_s=slow_s)
+    vfs = _Vfs(name, tape, default=default)
     try:
         yield tape
     finally:

@@ -16,6 +16,7 @@ from gateway.core import evidence, jws
 from gateway.core.evidence import ChainHead
 from gateway.core.jwk import public_key_from_jwk
 from gateway.core.message import Hop
+from gateway.core.relay import CallbackRelay
 from gateway.core.transaction import State
 from gateway.errors import SigningFailed
 from gateway.flow.notary import Seal
@@ -158,8 +159,31 @@ async def test_a_loose_callback_goes_with_its_entry(place: Place) -> None:
         assert await journal.unmatched(1 << 62) == {"exstor": 1}
         place.clock.at += 2 * DAY
         await attested.completed(journal, 2)
+        await journal.receive(called_back("young", b"another"), callback("TX-other"), None)
         await retention(journal, place).sweep()
-        assert await journal.unmatched(1 << 62) == {}
+        assert await journal.unmatched(1 << 62) == {"exstor": 1}
+    assert faults(place) == []
+
+
+async def test_a_callback_that_a_site_is_still_to_get_stays(place: Place) -> None:
+    """One of another type is owed to the site that asked for it, however old; when it was written it goes."""
+    owed = CallbackRelay(site="hams-bess", connection="plc", write={"smp_state": 1})
+    async with place.open() as journal:
+        for jti in ("first", "second"):
+            await journal.receive(called_back(jti, jti.encode()), callback(None, verdict=None), None, [owed])
+        relay = await journal.next_callback_relay("hams-bess", "plc")
+        assert relay is not None
+        place.clock.at += 2 * DAY
+        await attested.completed(journal, 1)
+        await retention(journal, place).sweep()
+        assert await journal.next_callback_relay("hams-bess", "plc") == relay
+        await journal.callback_relayed(relay.id)
+        await retention(journal, place).sweep()
+        later = await journal.next_callback_relay("hams-bess", "plc")
+        assert later is not None
+        assert later.id != relay.id
+        with closing(apsw.Connection(str(place.path))) as raw:
+            assert raw.execute("SELECT COUNT(*) FROM callback WHERE jti = 'first'").get == 0
     assert faults(place) == []
 
 
