@@ -9,7 +9,7 @@ SYSTEM_RUN := python3-venv
 SYSTEM_TEST := mbpoll mosquitto strace
 ARGS ?=
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench deep lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -28,6 +28,9 @@ check: $(VENV)/.installed-dev ## style, types, architecture, generated files
 
 bench: $(VENV)/.installed-dev ## added latency beside the floor, measured in one run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+deep: $(VENV)/.installed-dev $(VENV)/.peers ## the promises of docs/assurance.md, tried for long; resumable (P=P1 MINUTES=20)
+	@$(BIN)/python -m tests.deep $(if $(P),--promise $(P)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lock: $(VENV)/.installed-dev ## resolve requirements*.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.lock

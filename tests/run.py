@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 # From quick to slow, so that a mistake shows early. Every test belongs to exactly one of these folders.
 SUITES = (
     *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench", "planted"),
-    *("system", "crash"),
+    *("deep", "system", "crash"),
 )
 ALONE = {"bench"}  # it looks at times of its own, if only at their shape
 

@@ -34,7 +34,7 @@ from tests.contracts.journal.scenario import (
 )
 
 Say = Callable[[str], None]
-_SET_PTRACER, _ANYBODY = 0x59616D61, -1
+_SET_PDEATHSIG, _SET_PTRACER, _ANYBODY = 1, 0x59616D61, 2**64 - 1  # linux/prctl.h
 
 
 async def _submitted(journal: Journal, say: Say) -> Submission:
@@ -113,16 +113,22 @@ async def _live(folder: Path, kind: str) -> None:
 
 
 def main() -> None:
-    """Fork one life per line; its process id is printed."""
+    """Fork one life per line; its process id is printed. No life outlasts this process."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    system = ctypes.CDLL(None)
     for line in sys.stdin:
         folder, kind = line.split()
         number = os.fork()
         if number == 0:
-            ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANYBODY & (2**64 - 1)), 0, 0, 0)
+            system.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            system.prctl(_SET_PTRACER, ctypes.c_ulong(_ANYBODY), 0, 0, 0)
             asyncio.run(_live(Path(folder), kind))
             os._exit(0)
-        print(number, flush=True)  # noqa: T201 - the answer
+        try:
+            print(number, flush=True)  # noqa: T201 - the answer
+        except BrokenPipeError:
+            return  # nobody asks any more
 
 
 if __name__ == "__main__":

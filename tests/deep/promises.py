@@ -1,0 +1,122 @@
+"""The promises that can be tried for as long as somebody likes: what one round does, and which code it is about.
+
+To add one: a function from a seed and an empty folder to a :class:`Round`, and a line in :data:`PROMISES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.crash.kills import kill_run
+from tests.crash.sweep import every_point, kill_at, lives
+from tests.deep.ledger import ROOT
+from tests.edge.journal.test_failing import acts, fail_once
+from tests.edge.journal.test_power import CUTS, lost, record
+
+_JOURNAL = ("gateway/edge/journal/**/*", "gateway/core/*.py")
+_ALL = ("gateway/**/*.py", "gateway/**/*.sql", "adapters/**/*.py", "config/profiles/*.yaml")
+_KILLS, _POINTS, _FAULTS, _TAMPERINGS = 8, 20, 10, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How much was tried, and what failed."""
+
+    n: int
+    failures: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One promise of the table: ``goal`` is the cumulative n to reach, ``unit`` what n counts."""
+
+    name: str
+    says: str
+    unit: str
+    goal: int
+    concerned: Sequence[str]
+    run: Callable[[int, Path], Round]
+
+
+def _kill(seed: int, folder: Path) -> Round:
+    """Kill the real process, and compare what the plants, the SMP and the journal say."""
+    outcome = asyncio.run(kill_run(folder / "world", seed=seed, kills=_KILLS))
+    failures = [*map(str, outcome.violations), *outcome.alarms]
+    if not outcome.drained:
+        failures.append(f"it did not drain: {outcome}")
+    return Round(_KILLS, failures)
+
+
+def _sweep(seed: int, _folder: Path) -> Round:
+    """The next points of one message's life, of every kind, round and round."""
+    with lives() as here:
+        everywhere = every_point(here)
+        first = (seed - 1) * _POINTS
+        chosen = [everywhere[(first + at) % len(everywhere)] for at in range(_POINTS)]
+        return Round(_POINTS, [fault for point in chosen for fault in kill_at(here, point)])
+
+
+def _cut(seed: int, folder: Path) -> Round:
+    """Cut the power of a run, and of the same run without syncs, in which that must show."""
+    failures: list[str] = []
+    for name, synced in (("synced", True), ("careless", False)):
+        here = folder / name
+        here.mkdir()
+        tape = asyncio.run(record(here, name, synced=synced))
+        found = lost(tape, here, seed)
+        if synced:
+            failures += found
+        elif not found:
+            failures.append("the run without syncs lost nothing: the cuts show nothing")
+    return Round(CUTS, failures)
+
+
+def _fail(seed: int, folder: Path) -> Round:
+    """Fail writes and syncs of the journal at random places."""
+    dice, failures = random.Random(seed), []
+    opening, everything = asyncio.run(acts(folder / "counted"))
+    for number in range(_FAULTS):
+        at = dice.randrange(opening + 1, everything)
+        found = asyncio.run(fail_once(folder / str(number), at, dice.choice((1, 1000))))
+        failures += [f"act {at}: {each}" for each in found]
+    return Round(_FAULTS, failures)
+
+
+def _tamper(seed: int, _folder: Path) -> Round:
+    """Alter journals and exported files, as many times as the suite does, with other examples."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}"]
+    command += [str(ROOT / "tests" / "edge" / "journal" / "test_evidence.py"), "-k", "whatever"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return Round(_TAMPERINGS, [] if done.returncode == 0 else [done.stdout[-2000:]])
+
+
+PROMISES: dict[str, Promise] = {
+    each.name: each
+    for each in (
+        Promise(
+            name="P1",
+            says="an accepted message survives process death",
+            unit="kills",
+            goal=1_000,
+            concerned=_ALL,
+            run=_kill,
+        ),
+        Promise(name="P2", says="no crash point is special", unit="points", goal=320, concerned=_JOURNAL, run=_sweep),
+        Promise(name="P3", says="it survives power loss", unit="cuts", goal=10_000, concerned=_JOURNAL, run=_cut),
+        Promise(name="P4", says="I/O errors fail closed", unit="faults", goal=200, concerned=_JOURNAL, run=_fail),
+        Promise(
+            name="P22",
+            says="the audit cannot be quietly altered",
+            unit="alterations",
+            goal=1_000,
+            concerned=("gateway/edge/journal/**/*", "gateway/core/evidence*.py", "gateway/cli/evidence/*.py"),
+            run=_tamper,
+        ),
+    )
+}
