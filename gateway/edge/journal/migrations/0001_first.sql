@@ -206,14 +206,6 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_message ON audit (message_id) WHERE message_id IS NOT NULL;
 
--- Sites that people let nothing be written to, until they release them.
-CREATE TABLE site_hold (
-    site TEXT NOT NULL PRIMARY KEY,
-    at INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    reason TEXT NOT NULL
-) STRICT;
-
 -- How far each chain is: how many entries it has, and the link of the last one.
 CREATE TABLE chain (
     environment TEXT NOT NULL,
