@@ -23,6 +23,8 @@ from gateway.core.transaction import State
 from gateway.errors import GatewayError
 
 _SHOWN_PORTIONS = 8  # of a submission, in the picture for people
+_SHOWN_LINES = 20  # of problems, warnings and results each
+_SHOWN_CONTENT = 2000  # characters
 _AGAIN = " (sent again: refused for other rows' sake)"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -102,13 +104,18 @@ def _print(console: Console, story: MessageStory) -> None:
     message = story.message
     console.print(f"[bold]{message.id}[/bold]  {message.lane}  [bold]{message.state}[/bold]")
     console.print(f"{message.kind}, {message.rows} rows, key {message.intake_key}, configuration {story.revision}")
-    console.print(f"content {message.content.decode()}", highlight=False, markup=False)
-    for problem in message.problems:
-        console.print(printable(f"  {problem.code}: {problem}"), highlight=False, markup=False)
-    for warning in message.warnings:
-        console.print(printable(f"  warning, {warning.code}: {warning}"), highlight=False, markup=False)
-    for created in message.created:
-        console.print(printable(f"  {created.ref} is {created.smp_id}"), highlight=False, markup=False)
+    content = message.content.decode()
+    more = f" and {len(content) - _SHOWN_CONTENT} characters more (--json)" if len(content) > _SHOWN_CONTENT else ""
+    console.print(f"content {content[:_SHOWN_CONTENT]}{more}", highlight=False, markup=False)
+    for lines in (
+        [f"{problem.code}: {problem}" for problem in message.problems],
+        [f"warning, {warning.code}: {warning}" for warning in message.warnings],
+        [f"{created.ref} is {created.smp_id}" for created in message.created],
+    ):
+        for line in lines[:_SHOWN_LINES]:
+            console.print(printable(f"  {line}"), highlight=False, markup=False)
+        if len(lines) > _SHOWN_LINES:
+            console.print(f"  and {len(lines) - _SHOWN_LINES} more (--json)", highlight=False)
     console.print(_timeline(story))
     for title, lines in _evidence(story).items():
         for line in lines:
@@ -127,7 +134,8 @@ def _timeline(story: MessageStory) -> Table:
         for row in story.audit
     ]
     for at, *cells in sorted([*hops, *steps], key=lambda line: line[0]):
-        table.add_row(_time(at, "%H:%M:%S.%f"), *(Text(printable(cell)) for cell in cells))
+        form = "%H:%M:%S.%f" if _time(at, "%Y-%m-%d") == day else "%m-%d %H:%M:%S.%f"
+        table.add_row(_time(at, form), *(Text(printable(cell)) for cell in cells))
     return table
 
 

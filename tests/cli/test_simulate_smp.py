@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gateway.cli.simulate.ledger import show
+from gateway.simulator import Ledger
+from gateway.simulator.record import Received
+from gateway.simulator.smp import LEDGER_FILE
 from tests.crash.processes import child, python
 from tests.crash.world import REPOSITORY
 
@@ -76,3 +81,26 @@ async def test_the_ledger_is_printed(tmp_path: Path) -> None:
     async with child(python(REPOSITORY, *asking, "--json")) as process:
         assert await process.ended() == 0
     assert json.loads(process.lines[-1]) == {"transactions": [], "faults": []}
+
+
+def test_an_id_in_the_ledger_stands_on_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe and on 80 columns: whoever compares it with the journal can search for it."""
+    submission = "6e939ae4-7d8b-4d2a-a4ff-a414e86fe812"
+    ledger = Ledger(tmp_path / LEDGER_FILE)
+    body = json.dumps({"messageId": submission, "action": "Create", "assets": [{"assetName": "A"}]}).encode()
+    received = Received(
+        participant="exflex",
+        submission=submission,
+        kind="assets",
+        body=body,
+        sha256=hashlib.sha256(body).hexdigest(),
+        jti="j1",
+        at=1_795_616_641_000_000,
+        last_byte_ns=1,
+    )
+    ledger.admit(received, deduplicate=True)
+    ledger.close()
+    show(tmp_path, as_json=False)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "exflex" in line]
+    assert submission in line
+    assert "2026-11-25 14:24:01" in line

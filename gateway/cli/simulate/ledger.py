@@ -18,6 +18,8 @@ from gateway.simulator import Ledger
 from gateway.simulator.record import Entry, Mischief
 from gateway.simulator.smp import LEDGER_FILE
 
+_WIDTH = 200
+
 
 def show(state: Path, *, as_json: bool) -> None:
     """Print the ledger of this state folder, also beside a running simulator; exit code 2 when there is none."""
@@ -35,6 +37,7 @@ def show(state: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     console = Console()
+    console.width = max(console.width, _WIDTH)  # a narrow terminal breaks lines, which is better than ids in pieces
     console.print(_transactions(entries) if entries else "no transaction yet", highlight=False)
     if faults:
         console.print(_faults(faults))
