@@ -22,6 +22,7 @@ from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
 from gateway.edge.journal.copying import back_up, file_faults
+from gateway.edge.journal.nodes import NodeRow, Nodes
 from gateway.edge.journal.reader import KeptCallback, MessageStory, ParticipantAudit
 from gateway.edge.journal.stored import StoredJournal
 from gateway.edge.watch import changes
@@ -43,6 +44,7 @@ from gateway.flow.reload import Reloads
 from gateway.flow.requests import Requests
 from gateway.flow.retention import Retention
 from gateway.flow.sender import Sender
+from gateway.flow.serving import Serving
 from gateway.flow.signals import Signals
 from gateway.flow.sites import Sites
 from gateway.flow.unmatched import UnmatchedWatch
@@ -66,6 +68,8 @@ __all__ = [
     "Gateway",
     "KeptCallback",
     "MessageStory",
+    "NodeRow",
+    "Nodes",
     "ParticipantAudit",
     "adapters",
     "back_up",
@@ -163,7 +167,7 @@ def _tenants(configuration: Configuration) -> dict[str, Tenant]:
 class Gateway:
     """A running gateway: what its surroundings may look at; ``renew`` reads files again (SIGHUP)."""
 
-    journal: Journal
+    journal: StoredJournal
     callback_port: int
     health_port: int
     renew: Callable[[], None]
@@ -193,10 +197,10 @@ async def gateway(
         notary = await stack.enter_async_context(
             Notary(journal, lambda: _seals(accounts), clock=parts.clock, telemetry=telemetry).attending()
         )
-        signals = Signals()
+        signals, served = Signals(), dict[str, Account]()  # served: the participants whose lease is ours
         sender = Sender(
             journal,
-            accounts,
+            served,
             signals=signals,
             clock=parts.clock,
             entropy=parts.entropy,
@@ -213,7 +217,7 @@ async def gateway(
         )
         reconciler = Reconciler(
             journal,
-            accounts,
+            served,
             sender=sender,
             signals=signals,
             clock=parts.clock,
@@ -240,22 +244,32 @@ async def gateway(
         start(reconciler.expire(), "not-after")
         for gate in state.gates:
             start(OutageWatch(gate, journal, telemetry).run(), f"outages of {gate.environment}")
-        _retain(start, parts, journal, accounts)
+        _retain(start, parts, journal, served)
         upkeep.begin(start)
-        _watch(state, journal, accounts, signals=signals, parts=parts, start=start)
-        for account in accounts.values():
-            _begin(start, reconciler, account)
-        await stack.enter_async_context(sites.open(configuration.sites))
+        await stack.enter_async_context(sites.open({}))
+        serving = Serving(
+            journal,
+            journal.leases,
+            accounts=accounts,
+            served=served,
+            sites=sites,
+            sender=sender,
+            reconciler=reconciler,
+            signals=signals,
+            gates=lambda: state.gates,
+            telemetry=telemetry,
+        )
+        await stack.enter_async_context(serving.running(configuration.sites))
+        _watch(state, journal, served, signals=signals, parts=parts, start=start)
         state.reloads = reloads = Reloads(
             configuration,
             read=partial(_read, configuration, environ),
             apply=_applying(
                 parts,
-                sites=sites,
+                serving=serving,
                 accounts=accounts,
                 tenants=tenants,
                 others=others,
-                begin=partial(_begin, start, reconciler),
             ),
             clock=parts.clock,
             telemetry=telemetry,
@@ -263,12 +277,22 @@ async def gateway(
         start = await stack.enter_async_context(background())  # ends before the sites that it would change
         start(reloads.obey(), "reloads")
         start(reloads.watch(changes), "configuration files")
-        operator = Operator(journal, accounts, sender=sender, signals=signals, clock=parts.clock, telemetry=telemetry)
-        imports = Imports(journal, tenants, sender=sender, clock=parts.clock, telemetry=telemetry)
+        operator = Operator(
+            journal,
+            accounts,
+            sender=sender,
+            signals=signals,
+            clock=parts.clock,
+            telemetry=telemetry,
+            see_to=serving.see_to,
+        )
+        imports = Imports(
+            journal, tenants, sender=sender, clock=parts.clock, telemetry=telemetry, see_to=serving.see_to
+        )
         handlers: OperationHandlers = {
             STATUS: partial(state.status, parts.clock),
             **operator.handlers(),
-            **Registrar(journal, accounts, signals=signals, telemetry=telemetry).handlers(),
+            **Registrar(journal, accounts, signals=signals, telemetry=telemetry, see_to=serving.see_to).handlers(),
             **imports.handlers(),
             **notary.handlers(),
             **Requests(sites.running).handlers(),
@@ -343,22 +367,13 @@ def _watch(
     start(state.attention.run(), "attention")
 
 
-def _begin(
-    start: Callable[[Coroutine[object, object, None], str], None], reconciler: Reconciler, account: Account
-) -> None:
-    name = account.identity.participant
-    start(account.run(), f"account {name}")
-    start(reconciler.attend(account), f"reconciler of {name}")
-
-
 def _applying(
     parts: Parts,
     *,
-    sites: Sites,
+    serving: Serving,
     accounts: dict[str, Account],
     tenants: dict[str, Tenant],
     others: dict[str, list[tuple[str, CallbackRule]]],
-    begin: Callable[[Account], None],
 ) -> Callable[[Configuration, Difference], Awaitable[None]]:
     """How a configuration that was read again comes to bear; what may fail comes before anything is changed."""
 
@@ -369,11 +384,10 @@ def _applying(
             if account is not None:
                 account.rekey(identity, signer)
             else:
-                accounts[identity.participant] = account = parts.account(identity, signer)
-                begin(account)
+                accounts[identity.participant] = parts.account(identity, signer)
         tenants.update(_tenants(wanted))
         others.clear()
         others.update(_callback_rules(wanted))
-        await sites.change(wanted.sites)
+        await serving.reconfigure(wanted.sites)
 
     return apply

@@ -17,6 +17,7 @@
     |  |- JournalLocked       another gateway has this journal open
     |  |- JournalMismatch     the file is newer than this program, or its migrations were altered
     |  |- JournalFull         the disk is nearly full; nothing was accepted, try again later
+    |  |- LeaseEnded          another gateway on this journal serves this participant now; nothing was changed
     |  '- JournalBroken       an I/O error on commit; the process must end and recover from what is on disk
     |- SubmissionRefused      the wire profile cannot express this message; nothing was sent
     |- SigningFailed          our own key, or the device that holds it, could not sign; nothing was sent
@@ -143,6 +144,10 @@ class JournalMismatch(JournalError):
 
 class JournalFull(JournalError):
     """The journal cannot take more; nothing of the call was stored, and the caller may try again later."""
+
+
+class LeaseEnded(JournalError):
+    """What was to be changed is another gateway's business now."""
 
 
 class JournalBroken(JournalError):

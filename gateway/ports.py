@@ -6,7 +6,7 @@ not named is not raised. Errors are those of :mod:`gateway.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -53,6 +53,7 @@ from gateway.core.record import (
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.request_plan import RequestPlan
 from gateway.core.secret import Reference as SecretReference
+from gateway.core.sharing import Hint, Lease, Node, Owner, Sight, Work
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.errors import SecretError
@@ -524,6 +525,49 @@ class Journal(Protocol):
 
     async def depth(self) -> Depth:
         """Counts for health and metrics."""
+
+
+class Leases(Protocol):
+    """Which participants this gateway serves, of those that all gateways on one journal share (core.sharing).
+
+    Every method may raise ``JournalBroken``, after which the process must end.
+    """
+
+    async def look(self) -> Sight:
+        """See every node and lease as they are."""
+
+    async def enrol(self, owners: Collection[Owner]) -> None:
+        """See to it that there is a lease for each of these."""
+
+    async def claim(self, lease: Lease) -> bool:
+        """Take a free lease as it was seen; what was under way for its participant is in doubt then.
+
+        False when somebody else was quicker.
+        """
+
+    async def release(self, owner: Owner) -> None:
+        """Give a lease back, of a participant for whom nothing is done here any more; the others are told."""
+
+    async def bury(self, node: Node) -> None:
+        """Take a node out that was seen dead, unless it has counted a turn since; its leases are free then."""
+
+    async def divide(self, shares: int) -> None:
+        """Say that this node uses one of so many shares of the SMP's rate, unless there are more nodes by now."""
+
+    async def leave(self) -> None:
+        """Say that this node is going to end, so that nobody leaves anything to it."""
+
+    async def work(self) -> Work:
+        """See what waits in the journal, whoever brought it there."""
+
+    async def pause(self) -> None:
+        """Wait until it is time for the next look; safe to cancel."""
+
+    def hints(self) -> AsyncGenerator[Hint, None]:
+        """Hear what other nodes say, until closed; some of it may be lost."""
+
+    async def doubtful(self) -> None:
+        """Wait until this node has been out of touch for so long that others may take it for dead; safe to cancel."""
 
 
 # ---------------------------------------------------------------- the SMP's side

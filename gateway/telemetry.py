@@ -122,6 +122,12 @@ EVENTS: Mapping[str, EventSpec] = {
     "journal_standing_by": EventSpec("info"),
     "journal_away": EventSpec("error"),
     "journal_back": EventSpec("info"),
+    # several gateways on one journal
+    "participant_taken_up": EventSpec("info", ("participant",)),
+    "participant_handed_over": EventSpec("info", ("participant",)),
+    "node_buried": EventSpec("warning"),
+    "plants_let_go": EventSpec("error"),
+    "plants_taken_back": EventSpec("info"),
     "evidence_sealed": EventSpec("info", ("participant",)),
     "evidence_unsealed": EventSpec("error", ("participant",)),
     "evidence_removed": EventSpec("info", ("participant",)),

@@ -17,6 +17,7 @@ import typer.main
 COMMANDS: Mapping[str, str] = {
     "run": "Run the gateway until SIGTERM or Ctrl-C.",
     "status": "Say how the running gateway is, and what does not work.",
+    "nodes": "Say which gateways share the journal, and which of them serves whom.",
     "check": "Check a configuration: every mistake of every file at once.",
     "demo": "Watch whole conversations over real sockets, with nothing to prepare.",
     "messages": "Look into the journal, and decide what the gateway cannot: retry, refuse, resend, resolve.",

@@ -31,6 +31,7 @@ def list_participants(path: ConfigPath, state: StateFolder = None, *, as_json: A
         return
     for each in found.participants:
         word = "held" if each.held is not None else "logged in" if each.logged_in else "not logged in"
+        word = word if each.served else "served by another gateway"
         typer.echo(f"{each.participant:<24} {each.environment:<5} {word}")
         for line in each.degraded:
             typer.echo(f"  {printable(line)}")

@@ -194,13 +194,17 @@ POINTS = Operation(method="GET", path="/v1/sites/{site}/points", order=Nothing, 
 
 
 class ParticipantStanding(Answer):
-    """How a participant's account at the SMP is; ``held`` says why nothing is sent for it."""
+    """How a participant's account at the SMP is; ``held`` says why nothing is sent for it.
+
+    Of one that another gateway on the same journal serves (``served`` False) nothing else is known here.
+    """
 
     participant: str
     environment: str
     held: str | None = None
     logged_in: bool
     degraded: tuple[str, ...] = ()
+    served: bool = True
 
 
 class ParticipantList(Answer):

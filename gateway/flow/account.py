@@ -241,6 +241,14 @@ class Account:
             self._drop_token()
             self.release()
 
+    def rest(self) -> None:
+        """Forget what only counts while this gateway serves the participant; nothing runs for it any more."""
+        self.held, self._refusals = None, 0
+        self._troubles.clear()
+        self._refused.clear()
+        self._held_kinds.clear()
+        self._drop_token()
+
     def hold(self, reason: str) -> None:
         """Stop sending for this participant until a login succeeds after a pause; lanes refused together count once."""
         if self.held is None:

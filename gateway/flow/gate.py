@@ -85,7 +85,7 @@ class Gate:
         self._turns = Turns()
         self._waiting: dict[Errand, asyncio.Future[Permit]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._rate = rate_per_s
+        self._whole_rate = self._rate = rate_per_s
         self._left = rate_per_s or 0.0  # requests that may pass now
         self._counted_at = 0.0
         self._outage, self._throttled = Trouble(), Trouble()
@@ -109,6 +109,14 @@ class Gate:
         """Whether there is no outage."""
         self._look_for_the_end()
         return not self._outage.reason
+
+    def share(self, shares: int) -> None:
+        """Use one of so many equal shares of the rate from now on: the others are other gateways'."""
+        if self._whole_rate is not None:
+            self._refill(_now())
+            self._rate = self._whole_rate / shares
+            self._left = min(self._left, max(self._rate, 1.0))
+            self._pump()
 
     def admits(self, endpoint: str) -> bool:
         """Whether a request to this endpoint could leave right now."""

@@ -25,6 +25,7 @@ from gateway.core.profile import Profile
 from gateway.core.record import Appended
 from gateway.core.transaction import State
 from gateway.errors import ControlRefused, StrictJsonError, SubmissionRefused
+from gateway.flow.elsewhere import SeeTo, everything
 from gateway.flow.sender import Sender, stored
 from gateway.ports import Call, Clock, Journal, OperationHandlers
 from gateway.telemetry import Telemetry
@@ -53,7 +54,9 @@ class Imports:
         sender: Sender | None,
         clock: Clock,
         telemetry: Telemetry,
+        see_to: SeeTo = everything,
     ) -> None:
+        self._see_to = see_to
         self._journal = journal
         self._tenants = tenants
         self._sender = sender
@@ -108,6 +111,7 @@ class Imports:
             raise ControlRefused("invalid", f"{lines}{more}", advice="correct the rows; nothing was taken")
 
     async def _append(self, made: Draft) -> Appended:
+        self._see_to(made.lane.participant)
         if self._sender is None:
             return await self._journal.append(made)
         return await stored(self._sender.append(made, None))

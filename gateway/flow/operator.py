@@ -32,6 +32,7 @@ from gateway.core.record import Changed
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import ControlRefused, StrictJsonError, TransitionRefused
 from gateway.flow.account import Account
+from gateway.flow.elsewhere import SeeTo, everything
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.ports import Call, Clock, Journal, OperationHandler, OperationHandlers
@@ -68,7 +69,9 @@ class Operator:
         signals: Signals,
         clock: Clock,
         telemetry: Telemetry,
+        see_to: SeeTo = everything,
     ) -> None:
+        self._see_to = see_to
         self._journal = journal
         self._accounts = accounts
         self._sender = sender
@@ -89,6 +92,7 @@ class Operator:
         if not isinstance(call.order, ActOrder):
             raise TypeError(call.order)
         message = await self._find(call.parameters["message"])
+        self._see_to(message.lane.participant)
         order = call.order
         created = tuple(Created(ref=each.ref, smp_id=each.smp_id) for each in order.created)
         decision = Decision(act=order.act, actor=call.actor, reason=order.reason, created=created)
@@ -157,7 +161,23 @@ class Operator:
     # ------------------------------------------------------------ participants
     async def participants(self, _call: Call) -> ParticipantList:
         """Answer core.control.PARTICIPANTS."""
-        return ParticipantList(participants=tuple(_standing(each) for each in self._accounts.values()))
+        return ParticipantList(participants=tuple(self._standing(each) for each in self._accounts.values()))
+
+    def _standing(self, account: Account) -> ParticipantStanding:
+        who = account.identity
+        try:
+            self._see_to(who.participant)
+        except ControlRefused:
+            return ParticipantStanding(
+                participant=who.participant, environment=who.environment, logged_in=False, served=False
+            )
+        return ParticipantStanding(
+            participant=who.participant,
+            environment=who.environment,
+            held=account.held,
+            logged_in=account.ticket is not None,
+            degraded=account.degraded,
+        )
 
     async def release(self, call: Call) -> Released:
         """Answer core.control.RELEASE."""
@@ -168,6 +188,7 @@ class Operator:
         if account is None:
             known = ", ".join(sorted(self._accounts))
             raise ControlRefused("not_found", f"no participant {name:.64}", advice=f"known: {known}")
+        self._see_to(name)
         held = account.held
         if held is None:
             said = f"{name} is not held"
@@ -180,17 +201,6 @@ class Operator:
             "operator_acted", act="release", actor=call.actor, reason=call.order.reason, participant=name
         )
         return Released(participant=name, held=held)
-
-
-def _standing(account: Account) -> ParticipantStanding:
-    who = account.identity
-    return ParticipantStanding(
-        participant=who.participant,
-        environment=who.environment,
-        held=account.held,
-        logged_in=account.ticket is not None,
-        degraded=account.degraded,
-    )
 
 
 def _judge(message: Message, decision: Decision) -> None:

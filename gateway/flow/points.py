@@ -30,7 +30,8 @@ class Points:
         """
         site = self._sites.get(call.parameters["site"])
         if site is None:
-            raise ControlRefused("not_found", f"no site {call.parameters['site']:.64} runs here")
+            said = f"no site {call.parameters['site']:.64} runs here"
+            raise ControlRefused("not_found", said, advice="`smp-gateway nodes` shows which gateway runs it")
         now = self._clock.now()
         return PointList(site=site.site.site, at=now, points=tuple(_standings(site, now)))
 

@@ -6,9 +6,20 @@ SMP says or the network does is never poison.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 TRIES = 3
 # Between two tries: long enough for a device that signs to come back from a hiccup, short enough for a lane to wait.
 PAUSES_S = (0.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A local step that failed: for which message, a bounded word, and a sentence for people."""
+
+    message_id: str
+    code: str
+    reason: str
 
 
 class Failures:

@@ -8,6 +8,7 @@ from gateway.core.control import ADOPT, Adopted, AdoptionFault, AdoptOrder
 from gateway.core.record import Adoption
 from gateway.errors import ControlRefused
 from gateway.flow.account import Account
+from gateway.flow.elsewhere import SeeTo, everything
 from gateway.flow.signals import Signals
 from gateway.ports import Call, Journal, OperationHandlers
 from gateway.telemetry import Telemetry
@@ -17,8 +18,15 @@ class Registrar:
     """Answers core.control.ADOPT; without ``accounts`` no gateway runs, and the caller's own configuration counts."""
 
     def __init__(
-        self, journal: Journal, accounts: Mapping[str, Account], *, signals: Signals, telemetry: Telemetry
+        self,
+        journal: Journal,
+        accounts: Mapping[str, Account],
+        *,
+        signals: Signals,
+        telemetry: Telemetry,
+        see_to: SeeTo = everything,
     ) -> None:
+        self._elsewhere = see_to
         self._journal = journal
         self._accounts = accounts
         self._signals = signals
@@ -68,3 +76,4 @@ class Registrar:
         if self._accounts and (account is None or account.identity.environment != environment):
             said = f"the running gateway serves no participant {participant:.64} in {environment}"
             raise ControlRefused("not_found", said, advice="give the configuration that it runs on")
+        self._elsewhere(participant)

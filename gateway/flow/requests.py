@@ -31,7 +31,8 @@ class Requests:
             raise TypeError(call.order)
         site = self._sites.get(call.parameters["site"])
         if site is None:
-            raise ControlRefused("not_found", f"no site {call.parameters['site']:.64} runs here")
+            said = f"no site {call.parameters['site']:.64} runs here"
+            raise ControlRefused("not_found", said, advice="`smp-gateway nodes` shows which gateway runs it")
         try:
             appended = await site.request(call.parameters["message"], caller_key(call.order.key))
         except LookupError as error:

@@ -15,36 +15,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from gateway.core import answer, batch, codec
 from gateway.core.answer import Meaning
 from gateway.core.batch import Batch, Encoded
-from gateway.core.message import Draft, Hop, Kind, Lane, Message, Submission
+from gateway.core.message import Draft, Kind, Lane, Message, Submission
 from gateway.core.profile import Profile
-from gateway.core.reconciliation import doubt_pause, poll_pause
-from gateway.core.record import Appended, Changed, Outgoing, Settlement, Waiting
-from gateway.core.transaction import Event, State
+from gateway.core.record import Appended, Changed, Outgoing, Waiting
+from gateway.core.transaction import State
 from gateway.errors import JournalFull, SigningFailed, StrictJsonError, SubmissionRefused
 from gateway.flow.account import Account, Ticket
 from gateway.flow.gate import Permit
-from gateway.flow.poison import Failures
+from gateway.flow.poison import Failure, Failures
+from gateway.flow.settling import settled
 from gateway.flow.signals import Signals
 from gateway.ports import Clock, Entropy, Journal, Reply, SignedCall
 from gateway.telemetry import Telemetry
 
 Storing = asyncio.Task[Appended | JournalFull]  # a commit that was begun; a full journal is no end of the sender
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """A local step that failed: for which message, a bounded word, and a sentence for people."""
-
-    message_id: str
-    code: str
-    reason: str
+T = TypeVar("T")
 
 
 class Sender:
@@ -73,7 +65,10 @@ class Sender:
         self._staying: set[Lane] = set()  # lanes whose head waits for a verdict, whatever the pipeline
         self._hinted: set[Lane] = set()  # lanes woken while their worker was about to find nothing
         self._failures = Failures()
-        self._failed: dict[Lane, _Failure] = {}  # of the attempt that just ended
+        self._failed: dict[Lane, Failure] = {}  # of the attempt that just ended
+        self._leaving: set[str] = set()  # participants of whom nothing more is taken
+        self._patient: set[Lane] = set()  # lanes whose worker only waits, and may be cancelled
+        self._under_way: dict[asyncio.Task[Any], str] = {}  # commits and attempts, with their participant
         self._spawn: Callable[[Lane], asyncio.Task[None]] | None = None
         self._attempts: asyncio.TaskGroup | None = None
         signals.on_lane(self._moved)
@@ -92,6 +87,21 @@ class Sender:
                 self._spawn = None
                 for task in self._running.values():
                     task.cancel()
+
+    async def leave(self, participant: str) -> None:
+        """Take nothing more of this participant, and wait until nothing of it is under way."""
+        self._leaving.add(participant)
+        try:
+            for lane in [each for each in self._patient if each.participant == participant]:
+                self._running[lane].cancel()
+            while busy := self._busy(participant):
+                await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._leaving.discard(participant)
+
+    def _busy(self, participant: str) -> list[asyncio.Task[Any]]:
+        workers = [task for lane, task in self._running.items() if lane.participant == participant]
+        return [*workers, *(task for task, whose in self._under_way.items() if whose == participant)]
 
     def can_send(self, lane: Lane, kind: Kind) -> bool:
         """Whether a message committed now could leave at once: not while its lane is being seen to."""
@@ -122,9 +132,7 @@ class Sender:
         What is begun first is stored first, and what is begun meanwhile shares its commit. The caller may be cancelled
         (its link is lost): what was committed as SENDING is sent all the same.
         """
-        if self._attempts is None:
-            raise RuntimeError("the sender is not running")
-        return self._attempts.create_task(self._append(draft, outgoing), name=f"append {draft.id}")
+        return self._begin(self._append(draft, outgoing), draft.lane, f"append {draft.id}")
 
     async def _append(self, draft: Draft, outgoing: Outgoing | None) -> Appended | JournalFull:
         account = self._accounts.get(draft.lane.participant)
@@ -176,6 +184,8 @@ class Sender:
                 self._hinted.discard(lane)
                 if given := self._given.get(lane):
                     await self._carry(account, *given.popleft())
+                elif lane.participant in self._leaving:
+                    return
                 elif (taken := await self._take(lane, account)) is not None:
                     await self._carry(account, *taken)
                 elif lane not in self._hinted and lane not in self._failed:
@@ -184,14 +194,17 @@ class Sender:
                     await self._fail(lane, failure)
         finally:
             del self._running[lane]
-            self._given.pop(lane, None)
+            if self._given.get(lane):  # committed as SENDING meanwhile: it leaves all the same
+                self.wake(lane)
+            else:
+                self._given.pop(lane, None)
 
     async def _take(self, lane: Lane, account: Account) -> tuple[Submission, Permit] | None:
         """The lane's next submission, committed as SENDING, once the SMP may be spoken to; None when there is none."""
         found = await self._journal.head(lane)
-        if found is None:
+        if found is None or lane.participant in self._leaving:
             return None
-        permit = await account.ready(lane, found[0].kind, found[0].accepted_at)
+        permit = await self._patiently(lane, account.ready(lane, found[0].kind, found[0].accepted_at))
         submission = None
         try:
             submission = await self._commit(lane, account)
@@ -199,6 +212,14 @@ class Sender:
             if submission is None:
                 permit.unused()
         return None if submission is None else (submission, permit)
+
+    async def _patiently(self, lane: Lane, waiting: Awaitable[T]) -> T:
+        """Wait for something that may take hours, and be cancelled meanwhile without leaving anything half done."""
+        self._patient.add(lane)
+        try:
+            return await waiting
+        finally:
+            self._patient.discard(lane)
 
     async def _commit(self, lane: Lane, account: Account) -> Submission | None:
         """Commit SENDING for the lane's head as it is now: the wait for the permit may have been hours."""
@@ -209,14 +230,14 @@ class Sender:
         try:
             outgoing = await self._prepare(lane, account, message, earlier)
         except SubmissionRefused as error:  # the profile was changed since the acceptance
-            self._failed[lane] = _Failure(message.id, "not_expressible", str(error))
+            self._failed[lane] = Failure(message.id, "not_expressible", str(error))
             return None
         except StrictJsonError as error:
-            self._failed[lane] = _Failure(message.id, "unreadable", f"its content cannot be read: {error}")
+            self._failed[lane] = Failure(message.id, "unreadable", f"its content cannot be read: {error}")
             return None
         return None if outgoing is None else await self._journal.take(message.id, outgoing)
 
-    async def _fail(self, lane: Lane, failure: _Failure) -> None:
+    async def _fail(self, lane: Lane, failure: Failure) -> None:
         """Tell of a local step that failed, and try it again after a pause, or park the message."""
         self._telemetry.emit(
             "submission_failed",
@@ -227,8 +248,9 @@ class Sender:
         )
         pause = self._failures.note(failure.message_id, failure.reason)
         if pause is not None:
-            await asyncio.sleep(pause)
-            self._hinted.add(lane)
+            if lane.participant not in self._leaving:
+                await self._patiently(lane, asyncio.sleep(pause))
+                self._hinted.add(lane)
             return
         changed = await self._journal.park(failure.message_id, failure.reason)
         if changed is not None:
@@ -268,13 +290,17 @@ class Sender:
 
     async def _carry(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         """See one attempt through; a worker that is cancelled meanwhile leaves the attempt to end by itself."""
+        work = self._attempt(account, submission, permit or account.permit(submission.lane, submission.kind))
+        await asyncio.shield(self._begin(work, submission.lane, f"attempt {submission.id}"))
+
+    def _begin(self, work: Coroutine[Any, Any, T], lane: Lane, name: str) -> asyncio.Task[T]:
+        """Do what must come to its end, whoever waits for it."""
         if self._attempts is None:
             raise RuntimeError("the sender is not running")
-        attempt = self._attempts.create_task(
-            self._attempt(account, submission, permit or account.permit(submission.lane, submission.kind)),
-            name=f"attempt {submission.id}",
-        )
-        await asyncio.shield(attempt)
+        task = self._attempts.create_task(work, name=name)
+        self._under_way[task] = lane.participant
+        task.add_done_callback(self._under_way.pop)
+        return task
 
     async def _attempt(self, account: Account, submission: Submission, permit: Permit | None) -> None:
         profile = account.profile
@@ -297,7 +323,15 @@ class Sender:
                 account.paced(permit, came, clear=result.meaning is not Meaning.UNCLEAR)
                 self._heed(account, submission, result, ticket)
             permit.unused()
-        settlement = self._settlement(account, submission, result, reply, signature=signature, signed_at=signed_at)
+        settlement = settled(
+            account.profile,
+            submission,
+            result,
+            reply,
+            signed=(signature, signed_at),
+            now=self._clock.now(),
+            entropy=self._entropy,
+        )
         changed = await self._journal.settle(submission.id, submission.attempt.number, settlement)
         self._tell(submission, changed, result, reply)
 
@@ -308,7 +342,7 @@ class Sender:
         try:
             return account.sign(method, path, submission.attempt, submission.body, message_id=submission.id), ""
         except SigningFailed as error:
-            self._failed[submission.lane] = _Failure(submission.message_id, "unsigned", str(error))
+            self._failed[submission.lane] = Failure(submission.message_id, "unsigned", str(error))
             return None, str(error)
 
     def _heed(self, account: Account, submission: Submission, result: answer.Answer, ticket: Ticket) -> None:
@@ -326,40 +360,6 @@ class Sender:
                 account.accepted(submission.kind)
             case Meaning.UNCLEAR | Meaning.UNSENT | Meaning.NOT_PROCESSED:
                 pass
-
-    def _settlement(
-        self,
-        account: Account,
-        submission: Submission,
-        result: answer.Answer,
-        reply: Reply,
-        *,
-        signature: str,
-        signed_at: int,
-    ) -> Settlement:
-        event = answer.event_of(result, doubted=submission.doubt_since is not None)
-        pause = None
-        if event is Event.TRANSACTION:
-            pause = poll_pause(account.profile, 0)
-        elif event is Event.UNCLEAR:
-            pause = doubt_pause(account.profile, submission.attempt.number)
-        due_at = None
-        if pause is not None:
-            due_at = self._clock.now() + int(pause * self._entropy.jitter(account.profile.timings.poll_jitter))
-        hops = {Hop.SIGNED: signed_at, Hop.SENT: reply.sent_at, Hop.ANSWERED: reply.answered_at}
-        return Settlement(
-            event=event,
-            signature=signature or None,
-            transaction_id=result.transaction_id,
-            created=() if result.verdict is None else result.verdict.created,
-            problems=result.problems,
-            status=reply.status,
-            answer=reply.body,
-            answer_signature=reply.signature if account.profile.signature.responses == "signed" else None,
-            note=result.note or reply.failure,
-            due_at=due_at,
-            hops={hop: at for hop, at in hops.items() if at is not None},
-        )
 
     def _tell(self, submission: Submission, changed: Changed, result: answer.Answer, reply: Reply) -> None:
         lane = submission.lane

@@ -6,7 +6,7 @@ A site that is configured no more is retired: it takes in nothing, and goes when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from gateway.flow.site import SiteRuntime
@@ -32,7 +32,7 @@ class Sites:
             try:
                 yield
             finally:
-                for task in self._tasks.values():
+                for task in [*self._tasks.values()]:
                     task.cancel()
 
     async def change(self, sites: Mapping[str, SiteConfig]) -> None:
@@ -50,7 +50,17 @@ class Sites:
             elif runtime.retiring or runtime.site != site:
                 await runtime.reconfigure(site)
 
+    async def withdraw(self, names: Collection[str]) -> None:
+        """Stop these at once, and return when nothing of them is connected any more."""
+        tasks = [self._tasks[name] for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def _run(self, name: str, runtime: SiteRuntime) -> None:
-        await runtime.run()
-        del self.running[name], self._tasks[name]
+        try:
+            await runtime.run()
+        finally:
+            del self.running[name], self._tasks[name]
         self._telemetry.emit("site_retired", site=name)

@@ -133,6 +133,26 @@ def test_the_rate_holds_for_all_who_wait_together() -> None:
     run(story())
 
 
+def test_a_share_of_the_rate_is_all_that_passes() -> None:
+    """With two gateways each lets half of 10/s pass, also of what had been saved up; alone again, all of it."""
+
+    async def story() -> None:
+        scene = a_gate(rate_per_s=10)
+        await asyncio.sleep(5)
+        scene.gate.share(2)
+        async with asyncio.TaskGroup() as group:
+            for number in range(26):
+                group.create_task(scene.pass_through(errand(f"lane {number}")))
+            await asyncio.sleep(3.01)
+            scene.gate.share(1)
+        at = [round(when - 5, 6) for _, when in scene.passed]
+        assert at[:6] == [0, 0, 0, 0, 0, 0.2]
+        assert at[19] == 3
+        assert at[25] < 3.7
+
+    run(story())
+
+
 def test_a_gate_used_up_admits_nobody_at_once() -> None:
     """Nothing may leave in an accepting commit while the rate is used up; with the next share it may."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, StatementFailed
+from gateway.edge.journal.engine import Beside, ConnectionLost, OutOfSpace, StatementFailed
 from gateway.edge.journal.migrations import LEDGER, Migration, load_migrations, pending
 from gateway.edge.journal.statements import Commit, Parameter, Row, Stamp, load_queries
 from gateway.errors import JournalBroken, JournalError, JournalMismatch
@@ -94,8 +94,9 @@ class WritingConnection(Connection):
         self._log_pages = 0
         raw.set_wal_hook(self._remember_log)
 
-    def begin(self, now: int) -> Commit:
-        """See `engine.Writing`."""
+    def begin(self, now: int, beside: Beside | None = None) -> Commit:
+        """See `engine.Writing`; a file has one gateway."""
+        del beside
         self._execute("BEGIN IMMEDIATE")
         commit = Commit(self, Stamp(now=now, epoch=self.epoch, node=NODE))
         commit.fence()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from gateway.edge.journal.statements import Commit, Reading, Statements
@@ -33,6 +34,24 @@ class ConnectionLost(JournalError):
     """The database went away under a transaction."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ward:
+    """A participant for whom something is committed that another gateway may serve."""
+
+    environment: str
+    participant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grave:
+    """A gateway on the same journal that has died, and is to be taken out of it."""
+
+    node: int
+
+
+Beside = Ward | Grave  # what of other gateways a transaction must hold
+
+
 class Writing(Statements, Protocol):
     """The one connection that writes; used by the writer's thread only."""
 
@@ -40,8 +59,10 @@ class Writing(Statements, Protocol):
     def epoch(self) -> int:
         """Which life of this gateway on this journal this is."""
 
-    def begin(self, now: int) -> Commit:
+    def begin(self, now: int, beside: Beside | None = None) -> Commit:
         """Begin a transaction, having made sure that the journal is still ours.
+
+        ``beside`` is held until it ends, as far as an engine has several gateways at all.
 
         Raises:
             JournalBroken: another gateway has taken over.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from gateway.core.attention import Unfinished
 from gateway.core.message import Lane, Message, Submission
@@ -12,10 +13,21 @@ from gateway.edge.journal import rows
 from gateway.edge.journal.statements import Reading
 
 
-def lanes(reading: Reading, waits_for_verdict: Callable[[Lane], bool]) -> Sequence[Lane]:
-    """The lanes that have a message which could be sent now, oldest message first."""
-    accepted = [Lane.parse(name) for name, _ in reading.all("accepted_lanes")]
-    return [lane for lane in accepted if not is_blocked(reading, lane, after_verdict=waits_for_verdict(lane))]
+class Lanes(Protocol):
+    """What a journal knows of lanes (stored.Options)."""
+
+    @property
+    def is_ours(self) -> Callable[[Lane], bool]:
+        """Whether this gateway has the lease of a lane's participant."""
+
+    def waits_for_verdict(self, lane: Lane) -> bool:
+        """Whether AWAITING blocks this lane."""
+
+
+def lanes(reading: Reading, of: Lanes) -> Sequence[Lane]:
+    """The lanes of ours that have a message which could be sent now, oldest message first."""
+    accepted = [lane for name, _ in reading.all("accepted_lanes") if of.is_ours(lane := Lane.parse(name))]
+    return [lane for lane in accepted if not is_blocked(reading, lane, after_verdict=of.waits_for_verdict(lane))]
 
 
 def is_blocked(reading: Reading, lane: Lane, *, after_verdict: bool) -> bool:

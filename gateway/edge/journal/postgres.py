@@ -8,6 +8,9 @@ What must always hold
 * A gateway that slept for so long that another one may have taken over counts a turn before it reads, and before it
   sends; so whoever was replaced in its sleep finds out before it does anything.
 * Nothing waits for the database on the event loop: one thread writes, two threads read.
+* What is changed of a participant is changed by the gateway that has its lease, or beside it (`postgres_writing.py`):
+  so it is with callbacks, which come to any gateway. Leases end by their gateway's own commit or with its life, and
+  both stand in the WHERE of every change of a message or submission.
 * Space is the database's own business: when it has none, intake is refused.
 """
 
@@ -15,22 +18,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from typing import TypeVar
 
-from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, StatementFailed
-from gateway.edge.journal.postgres_connection import (
-    LEASE_S,
-    SHOW_OUT,
-    Database,
-    WritingConnection,
-    open_reading,
-    open_writing,
-)
+from gateway.core.callback import Callback
+from gateway.core.message import Lane
+from gateway.core.record import Evidence, Received
+from gateway.core.relay import CallbackRelay
+from gateway.core.sharing import LEASE_S, Hint
+from gateway.edge.journal import news, verdicts
+from gateway.edge.journal.engine import Beside, ConnectionLost, OutOfSpace, StatementFailed, Ward
+from gateway.edge.journal.leases import Shared
+from gateway.edge.journal.postgres_connection import Database, open_reading
+from gateway.edge.journal.postgres_hearing import hear
+from gateway.edge.journal.postgres_writing import SHOW_OUT, WritingConnection, machine, open_writing
 from gateway.edge.journal.reader import JournalReader
-from gateway.edge.journal.statements import Reading, Row
+from gateway.edge.journal.statements import Commit, Reading, Row
 from gateway.edge.journal.stored import Options, StoredJournal
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken, JournalError, JournalLocked, JournalMismatch
@@ -45,6 +50,8 @@ class PostgresJournal(StoredJournal):
     """A journal in one PostgreSQL database; made by :meth:`open` only."""
 
     _writing: WritingConnection
+    _database: Database
+    _shared: Shared | None = None
 
     @classmethod
     @asynccontextmanager
@@ -59,7 +66,8 @@ class PostgresJournal(StoredJournal):
     ) -> AsyncIterator[PostgresJournal]:
         """Open the journal as its only gateway, creating what is missing, and put what was under way into doubt.
 
-        While another gateway has it, stand by after calling ``standing_by``, and take over when that one ends or dies.
+        With ``standing_by`` it is shared with other gateways, each of which serves the participants that it has the
+        lease of; while one has it alone, that is called, and it is waited for.
 
         Raises:
             JournalLocked: another gateway has it open, and without ``standing_by`` nobody waits for it.
@@ -67,7 +75,11 @@ class PostgresJournal(StoredJournal):
             JournalError: the database cannot be reached, or does not let us in.
         """
         database = Database(url)
-        options = Options(after_verdict=pipeline_after_verdict, is_full=lambda: False)
+        options = Options(
+            after_verdict=pipeline_after_verdict,
+            is_full=lambda: False,
+            is_ours=lambda lane: journal.serves(lane),  # noqa: PLW0108 - there is no journal yet
+        )
         loop = asyncio.get_running_loop()
 
         def tell(reason: str | None) -> None:
@@ -83,13 +95,61 @@ class PostgresJournal(StoredJournal):
             lookups, lists = askers
             writer = Writer(writing, clock=clock)
             journal = cls(database.name, writer, lookups, lists, options=options, event=event)
-            journal._writing = writing
+            journal._writing, journal._database = writing, database
             writer.start()
             try:
+                if standing_by is not None:
+                    journal.leases = journal._shared = Shared(journal, machine())
                 await journal.begin()
                 yield journal
             finally:
+                if journal._shared is not None:
+                    with suppress(JournalError):  # then the others see for themselves
+                        await journal._shared.end()
                 await writer.stop()
+
+    # ------------------------------------------------------------ of several gateways, one
+    async def receive(
+        self, evidence: Evidence, callback: Callback | None, fault: str | None, relays: Sequence[CallbackRelay] = ()
+    ) -> Received:
+        """See `ports.Journal`; for a participant of another gateway beside that one, which is told of it."""
+        owner = (evidence.environment, evidence.participant)
+        if self._shared is None or owner in self._shared.mine:
+            return await super().receive(evidence, callback, fault, relays)
+
+        def command(commit: Commit) -> Received:
+            received = verdicts.receive(commit, evidence, callback, fault, relays)
+            changed = () if received.changed is None else received.changed.all
+            commit.run("notify", payload=news.write(self.epoch, Hint(owner=owner, changed=changed)))
+            return received
+
+        ward = Ward(environment=evidence.environment, participant=evidence.participant)
+        return await self._commit(command, intake=True, beside=ward)
+
+    async def _restart(self) -> int:
+        """See `StoredJournal`; what is shared comes into doubt with each participant that is taken over."""
+        return 0 if self._shared is not None else await super()._restart()
+
+    def serves(self, lane: Lane) -> bool:
+        """Whether this gateway has the lease of a lane's participant."""
+        return self._shared is None or (lane.environment, lane.participant) in self._shared.mine
+
+    async def commit(self, command: Callable[[Commit], T], *, beside: Beside | None = None) -> T:
+        """See `leases.Store`."""
+        return await self._commit(command, beside=beside)
+
+    async def list(self, read: Callable[[Reading], T]) -> T:
+        """See `leases.Store`."""
+        return await self._list(read)
+
+    def hear(self) -> AsyncGenerator[str, None]:
+        """See `leases.Store`."""
+        return hear(self._database)
+
+    async def run_out(self) -> None:
+        """See `leases.Store`."""
+        while (left := self._writing.held_until - time.monotonic()) > 0:  # noqa: ASYNC110 - moved on by a thread
+            await asyncio.sleep(left)
 
     async def still_ours(self) -> None:
         """See `ports.Journal`: who has not counted a turn for long enough to be taken for dead counts one first."""
@@ -99,8 +159,11 @@ class PostgresJournal(StoredJournal):
     async def hold(self) -> None:
         """See `StoredJournal`: count a turn often enough to be taken for alive."""
         while True:
-            await asyncio.sleep(LEASE_S / 5)
-            await self._commit(lambda _commit: None)
+            idle_s = LEASE_S - (self._writing.held_until - time.monotonic())
+            if idle_s >= LEASE_S / 5:
+                await self._commit(lambda _commit: None)
+                idle_s = 0.0
+            await asyncio.sleep(LEASE_S / 5 - idle_s)
 
     def tell_away(self, reason: str | None) -> None:
         """The database went away, for this reason, or is back."""
@@ -109,7 +172,7 @@ class PostgresJournal(StoredJournal):
 
 
 class _Watch:
-    """Sees whether the gateway that has the journal still lives, and shows its session out when it does not."""
+    """Sees whether who has the journal alone still lives, and shows its session out when it does not."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -124,11 +187,13 @@ class _Watch:
         """
         try:
             with closing(self._database.connect()) as connection:
-                seen = connection.ask("SELECT epoch, turn FROM node")
+                seen = connection.ask("SELECT id, turn FROM node")
                 if seen != self._last:
                     self._last, self._since = seen, time.monotonic()
                 elif time.monotonic() - self._since >= LEASE_S:
                     connection.ask(SHOW_OUT)
+                    for node, turn in seen:
+                        connection.rows("bury_node", {"dead": node, "turn": turn})
         except JournalError:
             self._last = ()
             raise
@@ -137,10 +202,12 @@ class _Watch:
 async def _writing(
     database: Database, clock: Clock, tell: Callable[[str | None], None], standing_by: Callable[[], None] | None
 ) -> WritingConnection:
-    """The writing connection, once no other gateway has it. Safe to cancel: what was opened then is closed."""
+    """The writing connection, once nobody is in its way. Safe to cancel: what was opened then is closed."""
     watch: _Watch | None = None
+    shared = standing_by is not None
     while True:
-        opening = asyncio.create_task(asyncio.to_thread(open_writing, database, now=clock.now(), tell=tell))
+        work = asyncio.to_thread(open_writing, database, now=clock.now(), tell=tell, shared=shared)
+        opening = asyncio.create_task(work)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:

@@ -4,22 +4,16 @@ What must always hold
 ---------------------
 * ``synchronous_commit`` is at least ``on``, and the server syncs: what COMMIT answered is on disk. A replica is not
   written to, nor read.
-* Every transaction begins by counting the gateway's turn in its own row, where its epoch still stands there. That row
-  is locked until the transaction ends; so who reads it afterwards knows how the last transaction ended.
 * A gateway that stops in the middle of a transaction (a pause, a dead network) is shown out by the server after
-  :data:`_IDLE_S`, so that it holds nobody up.
-* One gateway has the journal. Its session holds an advisory lock, which ends with the session, and it counts a turn
-  within every :data:`LEASE_S`. Others stand by: they take over when the lock is free, or show the holder's session out
-  when they have seen no turn for as long as that, by their own clock, while the database could be reached. Taking over
-  raises the epoch, and from then on no transaction of the one before can begin.
+  :data:`_IDLE_S`, so that it holds nobody up, and nobody is taken for dead who only waited for it.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -29,28 +23,26 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
 from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, StatementFailed
-from gateway.edge.journal.migrations import LEDGER, load_migrations, pending
-from gateway.edge.journal.statements import Commit, Parameter, Row, Stamp, load_queries
-from gateway.errors import JournalBroken, JournalError, JournalLocked, JournalMismatch
+from gateway.edge.journal.migrations import load_migrations, pending
+from gateway.edge.journal.statements import Parameter, Row, load_queries
+from gateway.errors import JournalBroken, JournalError, JournalMismatch
 
 T = TypeVar("T")
 Raw = psycopg.Connection[tuple[Any, ...]]
 
 DIALECT = "postgres"
-NODE = 1
 _OLDEST = 140000  # PostgreSQL 14
-_IDLE_S = 5
+_IDLE_S = 2
 _CONNECT_S = 5
 # How long a database may be away before the process ends, and its supervisor begins it anew.
 RECONNECT_S = 60.0
-LEASE_S = 5.0  # without a turn for so long, the gateway that has the journal is taken to be dead
-_PAUSE_S = 0.2  # between two tries to reach it
-# Held by the one gateway on this journal. "SMP" is ours, and the schema parts journals that share a database.
-_LOCK = "SELECT pg_try_advisory_lock(x'534D50'::int, hashtext(current_schema()))"
-SHOW_OUT = """SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND classid = x'534D50'::int AND objid::bigint = hashtext(current_schema())::bigint & 4294967295"""
-_TURN = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+PAUSE_S = 0.2  # between two tries to reach it
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+_FENCE = ":epoch = (SELECT epoch FROM node WHERE id = :node)"
+# Beside the epoch: the row's participant must be leased to whom the transaction acts for.
+_LEASED = """ AND (SELECT l.node FROM lease l WHERE l.environment = {table}.environment
+    AND l.participant = {table}.participant) IS NOT DISTINCT FROM CAST(:holder AS BIGINT)"""
+_UPDATED = re.compile(r"UPDATE (message|submission) ")
 _SESSION = (
     "SET client_encoding = 'UTF8'",
     "SET TIME ZONE 'UTC'",
@@ -68,6 +60,15 @@ _GONE = (
     errors.IdleInTransactionSessionTimeout,
     errors.IdleSessionTimeout,
 )
+# What every connection is opened with.
+_PATIENCE: Mapping[str, Any] = {
+    "connect_timeout": _CONNECT_S,
+    "fallback_application_name": "smp-gateway",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _FATAL_CLASSES = {"53", "58", "F0", "XX"}  # resources, system, configuration and internal errors of the server
 _DISK_FULL = "53100"
 
@@ -126,7 +127,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self.name = _public(url)
-        self._queries = {name: _in_psycopg_words(sql) for name, sql in load_queries().items()}
+        self._queries = {name: _in_psycopg_words(_leased(sql)) for name, sql in load_queries("sharing.sql").items()}
 
     def connect(self) -> Connection:
         """Open one connection whose commits are durable.
@@ -136,16 +137,7 @@ class Database:
             JournalMismatch: it cannot keep a journal.
         """
         try:
-            raw = psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=_CONNECT_S,
-                fallback_application_name="smp-gateway",
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
-            )
+            raw = psycopg.connect(self._url, autocommit=True, **_PATIENCE)
         except psycopg.OperationalError as error:
             reason = " ".join(str(error).split())
             raise JournalError(f"the database of the journal, {self.name}, cannot be opened: {reason}") from error
@@ -164,6 +156,14 @@ class Database:
             raise
         return Connection(raw, self._queries)
 
+    async def listening(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """Open a connection of the event loop's own, which is told what is notified.
+
+        Raises:
+            psycopg.Error: the database cannot be reached, or does not let us in.
+        """
+        return await psycopg.AsyncConnection.connect(self._url, autocommit=True, **_PATIENCE)
+
     def again(self, first: float) -> Connection:
         """Open a connection in place of one that was lost at ``first`` (monotonic seconds), however often that fails.
 
@@ -178,7 +178,7 @@ class Database:
             except JournalError as error:
                 if time.monotonic() - first > RECONNECT_S:
                     raise JournalBroken(f"{error} (for {RECONNECT_S:.0f} s)") from error
-            time.sleep(_PAUSE_S)
+            time.sleep(PAUSE_S)
 
     def _judge(self, raw: Raw) -> None:
         version = raw.info.server_version
@@ -198,26 +198,6 @@ class Database:
                 )
 
 
-def open_writing(database: Database, *, now: int, tell: Callable[[str | None], None]) -> WritingConnection:
-    """Open the one connection that writes, bring the schema up to date, and begin an epoch.
-
-    ``tell`` is called from the writer's thread with why the database is away, and with None when it is back.
-
-    Raises:
-        JournalLocked: another gateway has this journal.
-        JournalMismatch: not a database that can keep this journal, a newer journal, or an altered one.
-        JournalError: it cannot be reached, or does not let us in.
-    """
-    connection = database.connect()
-    try:
-        _lock(connection, database.name)
-        _migrate(connection, database.name, now)
-        return WritingConnection(database, connection, tell=tell)
-    except BaseException:
-        connection.close()
-        raise
-
-
 def open_reading(database: Database) -> Connection:
     """Open a connection that only reads a journal.
 
@@ -228,7 +208,7 @@ def open_reading(database: Database) -> Connection:
     connection = database.connect()
     try:
         connection.ask("SET default_transaction_read_only = on")
-        missing = pending(load_migrations(DIALECT), _applied(connection))
+        missing = pending(load_migrations(DIALECT), applied(connection))
     except StatementFailed as error:
         connection.close()
         raise JournalMismatch(f"{database.name} has no journal: {error}") from error
@@ -241,120 +221,8 @@ def open_reading(database: Database) -> Connection:
     return connection
 
 
-class WritingConnection:
-    """`engine.Writing` on PostgreSQL."""
-
-    def __init__(self, database: Database, connection: Connection, *, tell: Callable[[str | None], None]) -> None:
-        self._database = database
-        self._connection = connection
-        self._tell = tell
-        self.held_until = time.monotonic() + LEASE_S
-        ((self.epoch,),) = connection.rows("raise_epoch", {"node": NODE})
-        ((self._turn,),) = connection.ask("SELECT turn FROM node WHERE id = %(node)s", {"node": NODE})
-
-    def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
-        """Run a named statement and return all its rows."""
-        return self._connection.rows(name, parameters)
-
-    def begin(self, now: int) -> Commit:
-        """See `engine.Writing`."""
-        stamp = Stamp(now=now, epoch=self.epoch, node=NODE)
-        held_until = time.monotonic() + LEASE_S
-        self._turn += 1
-        self._connection.ask("BEGIN")
-        mine = self._connection.ask(
-            "UPDATE node SET turn = %(turn)s WHERE id = %(node)s AND epoch = %(epoch)s RETURNING id",
-            {"turn": self._turn, "node": NODE, "epoch": self.epoch},
-            prepare=True,
-        )
-        if not mine:
-            raise JournalBroken(f"epoch {self.epoch} is over: another gateway has this journal")
-        self.held_until = held_until  # whoever saw no turn since looked later than this began
-        return Commit(self, stamp)
-
-    def save(self) -> None:
-        """See `engine.Writing`."""
-        self._connection.ask("SAVEPOINT command")
-
-    def undo(self) -> None:
-        """See `engine.Writing`."""
-        self._connection.ask("ROLLBACK TO command")
-
-    def forget(self) -> None:
-        """See `engine.Writing`."""
-        self._connection.ask("RELEASE command")
-
-    def commit(self) -> None:
-        """See `engine.Writing`."""
-        self._connection.ask("COMMIT")
-
-    def roll_back(self) -> None:
-        """See `engine.Writing`."""
-        if not self._connection.raw.closed:
-            self._connection.ask("ROLLBACK")
-
-    def recover(self, lost: ConnectionLost) -> bool:
-        """See `engine.Writing`: connect again and read our row, which waits until the lost transaction has ended."""
-        first = time.monotonic()
-        self._connection.close()
-        self._tell(str(lost))
-        epoch, turn = self._standing(first)
-        if epoch != self.epoch:
-            raise JournalBroken(f"epoch {self.epoch} is over: another gateway has this journal")
-        self._tell(None)
-        return bool(turn == self._turn)
-
-    def _standing(self, first: float) -> tuple[int, int]:
-        """Our row as the lost transaction left it, on a new connection; our own old session may still be there."""
-        while True:
-            self._connection = self._database.again(first)
-            try:
-                ((epoch, turn),) = self._connection.ask(
-                    "SELECT epoch, turn FROM node WHERE id = %(node)s FOR UPDATE", {"node": NODE}
-                )
-                if epoch == self.epoch:
-                    _lock(self._connection, self._database.name)
-            except (ConnectionLost, JournalLocked, StatementFailed) as error:
-                self._connection.close()
-                if time.monotonic() - first > RECONNECT_S:
-                    raise JournalBroken(str(error)) from error
-                time.sleep(_PAUSE_S)
-            else:
-                return epoch, turn
-
-    def rest(self) -> None:
-        """See `engine.Writing`; the server looks after itself."""
-
-    def close(self) -> None:
-        """Give the connection back, and the journal with it, at once and not only when the server notices."""
-        with suppress(JournalError):
-            self._connection.ask("SELECT pg_advisory_unlock_all()")
-        self._connection.close()
-
-
-def _lock(connection: Connection, name: str) -> None:
-    """Keep other gateways out for as long as this session lasts."""
-    ((locked,),) = connection.ask(_LOCK)
-    if not locked:
-        raise JournalLocked(f"{name} is in use by another gateway")
-
-
-def _migrate(connection: Connection, name: str, now: int) -> None:
-    try:
-        connection.ask("BEGIN")
-        connection.ask(LEDGER)
-        for each in pending(load_migrations(DIALECT), _applied(connection)):
-            connection.raw.execute(each.sql.encode(), prepare=False)
-            connection.ask(
-                "INSERT INTO migration (name, checksum, applied_at) VALUES (%(name)s, %(checksum)s, %(now)s)",
-                {"name": each.name, "checksum": each.checksum, "now": now},
-            )
-        connection.ask("COMMIT")
-    except (psycopg.Error, StatementFailed) as error:
-        raise JournalMismatch(f"{name} cannot be made a journal: {error}") from error
-
-
-def _applied(connection: Connection) -> dict[str, str]:
+def applied(connection: Connection) -> dict[str, str]:
+    """The migrations that a database has, each with its checksum."""
     return {str(name): str(checksum) for name, checksum in connection.ask("SELECT name, checksum FROM migration")}
 
 
@@ -363,8 +231,14 @@ def _setting(raw: Raw, name: str) -> str:
     return "" if row is None else str(row[0])
 
 
+def _leased(sql: str) -> str:
+    """Let a statement that changes a message or submission also ask for the lease of its participant."""
+    updated = _UPDATED.match(sql)
+    return sql if updated is None else sql.replace(_FENCE, _FENCE + _LEASED.format(table=updated[1]))
+
+
 def _in_psycopg_words(sql: str) -> str:
-    return _TURN.sub(r"%(\1)s", sql.replace("%", "%%"))
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def _public(url: str) -> str:

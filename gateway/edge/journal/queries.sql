@@ -83,7 +83,7 @@ WHERE lane = :lane AND state = 'accepted'
 ORDER BY number LIMIT :limit
 
 -- :name expired_messages
-SELECT id FROM message
+SELECT id, lane FROM message
 WHERE not_after IS NOT NULL AND state IN ('accepted', 'waiting') AND not_after <= :now
 ORDER BY number
 
@@ -323,7 +323,11 @@ WHERE s.state = 'accepted' AND s.id IN (SELECT p.submission_id FROM part p WHERE
 ORDER BY s.id
 
 -- :name sending_submissions
-SELECT id FROM submission WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'sending' ORDER BY id
+SELECT id FROM submission
+WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'sending'
+    AND (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
+    AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
+ORDER BY id
 
 -- :name overdue_submissions
 SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
@@ -729,7 +733,7 @@ SELECT id FROM message WHERE number = (SELECT MAX(last) FROM (
     UNION ALL SELECT MAX(number) FROM message WHERE state = 'parked' AND lane = :lane) AS each)
 
 -- :name expired_waits
-SELECT id FROM message WHERE state = 'waiting' AND wait_until <= :now ORDER BY number
+SELECT id, lane FROM message WHERE state = 'waiting' AND wait_until <= :now ORDER BY number
 
 -- :name insert_sequel
 INSERT INTO sequel (parent_id, message, kind, site, created_at)

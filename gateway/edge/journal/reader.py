@@ -20,6 +20,7 @@ from gateway.edge.journal import acts, dossier, listing, relaying, rows
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.engine import Looking
 from gateway.edge.journal.examining import Owner, examine
+from gateway.edge.journal.nodes import Nodes, nodes
 from gateway.edge.journal.statements import Reading, Row
 from gateway.errors import JournalError
 
@@ -152,6 +153,11 @@ class JournalReader:
                 yield cls(connection)
             except apsw.Error as error:
                 raise JournalError(f"{path} cannot be read: {error}") from error
+
+    def nodes(self) -> Nodes:
+        """The gateways that share this journal; only a database has them."""
+        with self._moment():
+            return nodes(self._reading)
 
     def history(self, which: MessageFilter) -> Sequence[Message]:
         """Messages, newest first."""

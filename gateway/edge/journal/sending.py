@@ -165,15 +165,16 @@ def _keep(commit: Commit, submission: Submission, attempt: int, settlement: Sett
     return moving.unmoved(commit, submission)
 
 
-def expire(commit: Commit, now: int) -> Sequence[Changed]:
+def expire(commit: Commit, now: int, is_ours: Callable[[Lane], bool]) -> Sequence[Changed]:
     """End what has waited for too long: messages past their not-after, what is left of some, units without assets."""
-    late = [changed for row in commit.all("expired_messages", now=now) for changed in _expire(commit, row[0])]
-    return [*late, *(_stop_waiting(commit, row[0]) for row in commit.all("expired_waits", now=now))]
+    late = [(ident, Lane.parse(lane)) for ident, lane in commit.all("expired_messages", now=now)]
+    ended = [changed for ident, lane in late if is_ours(lane) for changed in _expire(commit, ident)]
+    waits = [(ident, Lane.parse(lane)) for ident, lane in commit.all("expired_waits", now=now)]
+    return [*ended, *(_stop_waiting(commit, ident, lane) for ident, lane in waits if is_ours(lane))]
 
 
-def _stop_waiting(commit: Commit, message_id: str) -> Changed:
-    (row,) = commit.all("lane_of_message", id=message_id)
-    problem = Problem(code="wait_limit", message=registry.missing_of(commit, message_id, Lane.parse(row[0])))
+def _stop_waiting(commit: Commit, message_id: str, lane: Lane) -> Changed:
+    problem = Problem(code="wait_limit", message=registry.missing_of(commit, message_id, lane))
     return moving.move_message(
         commit, message_id, Cause(event=Event.WAIT_LIMIT, detail="it has waited for too long", problems=(problem,))
     )
@@ -189,10 +190,11 @@ def _expire(commit: Commit, message_id: str) -> Sequence[Changed]:
     return [] if changed is None else [changed]
 
 
-def restart(commit: Commit) -> int:
-    """Put every submission that was under way into doubt, due at once; how many there were."""
+def restart(commit: Commit, environment: str | None = None, participant: str | None = None) -> int:
+    """Put every submission that was under way, of all or of one participant, into doubt, due at once; how many."""
+    whose = {"environment": environment, "participant": participant}
     cause = Cause(event=Event.RESTARTED, detail="the gateway was restarted", due_at=commit.now)
-    under_way = commit.all("sending_submissions")
+    under_way = commit.all("sending_submissions", **whose)
     for (submission_id,) in under_way:
         moving.move_submission(commit, moving.find(commit, submission_id), cause)
     return len(under_way)

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from gateway.core.evidence import Entry
-from gateway.errors import JournalBroken
+from gateway.errors import JournalBroken, LeaseEnded
 
 Row = tuple[Any, ...]  # columns in the order in which the statement lists them
 Parameter = int | str | bytes | None
@@ -21,13 +21,14 @@ Parameter = int | str | bytes | None
 _NAME = re.compile(r"^-- :name (\w+)$", re.MULTILINE)
 
 
-def load_queries() -> Mapping[str, str]:
-    """Read ``queries.sql``: each ``-- :name x`` line begins the statement x.
+def load_queries(*more: str) -> Mapping[str, str]:
+    """Read ``queries.sql`` and whatever else of its kind is named: each ``-- :name x`` line begins the statement x.
 
     Raises:
         ValueError: a name stands there twice.
     """
-    text = files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
+    names = ("queries.sql", *more)
+    text = "\n".join(files(__package__).joinpath(each).read_text(encoding="utf-8") for each in names)
     _, *pieces = _NAME.split(text)
     queries: dict[str, str] = {}
     for name, block in zip(pieces[::2], pieces[1::2], strict=True):
@@ -63,11 +64,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What every statement inside a commit is given: the time of the commit, which gateway it is, and its epoch."""
+    """What every statement inside a commit is given: the time of the commit, which gateway it is, and its epoch.
+
+    ``holder`` is the node whose leases it may change something of, where several gateways share a journal.
+    """
 
     now: int
     epoch: int
     node: int
+    holder: int | None = None
 
 
 class Commit(Reading):
@@ -78,10 +83,10 @@ class Commit(Reading):
         self.now = stamp.now
         self.epoch = stamp.epoch
         self.entries: list[Entry] = []
-        self._given = {"now": stamp.now, "epoch": stamp.epoch, "node": stamp.node}
+        self._given = {"now": stamp.now, "epoch": stamp.epoch, "node": stamp.node, "holder": stamp.holder}
 
     def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:
-        """All rows; ``:now``, ``:epoch`` and ``:node`` are given to every statement."""
+        """All rows; ``:now``, ``:epoch``, ``:node`` and ``:holder`` are given to every statement."""
         return self._statements.rows(name, {**self._given, **parameters})
 
     def one(self, name: str, /, **parameters: Parameter) -> Row | None:
@@ -97,11 +102,13 @@ class Commit(Reading):
         """Run an UPDATE that must change its row.
 
         Raises:
-            JournalBroken: it changed none, so another gateway has taken over this journal.
+            JournalBroken: it changed none, because another gateway has taken over this journal.
+            LeaseEnded: it changed none, because another gateway serves this participant.
         """
         row = self.one(name, **parameters)
         if row is None:
-            raise JournalBroken(f"{name} changed nothing in epoch {self.epoch}: another gateway has this journal")
+            self.fence()
+            raise LeaseEnded(f"{name} changed nothing: this gateway does not serve that participant now")
         return row
 
     def fence(self) -> None:

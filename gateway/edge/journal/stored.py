@@ -46,11 +46,13 @@ from gateway.edge.journal import (
     sending,
     verdicts,
 )
-from gateway.edge.journal.engine import Asking
+from gateway.edge.journal.engine import Asking, Beside
+from gateway.edge.journal.leases import Alone
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken, JournalFull
+from gateway.ports import Leases
 
 T = TypeVar("T")
 
@@ -59,11 +61,12 @@ T = TypeVar("T")
 class Options:
     """How a journal behaves; ``after_verdict`` is the profile's pipeline, by environment or for all.
 
-    ``is_full`` says whether intake must stop so that what was accepted can be finished.
+    ``is_full`` says whether intake must stop so that what was accepted can be finished, ``is_ours`` what we serve.
     """
 
     after_verdict: bool | Mapping[str, bool]
     is_full: Callable[[], bool]
+    is_ours: Callable[[Lane], bool] = bool
 
     def waits_for_verdict(self, lane: Lane) -> bool:
         """Whether AWAITING blocks this lane."""
@@ -78,7 +81,7 @@ class StoredJournal:
     ``lookups`` answers what a few rows by key tell, ``lists`` what may look at many. ``name`` is what people call this
     journal. ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row
     before this start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is,
-    ``away`` why the store cannot be reached just now.
+    ``away`` why the store cannot be reached just now, ``leases`` which participants this gateway serves.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class StoredJournal:
         self.doubts = 0
         self.away: str | None = None
         self.newest_at: int | None = None
+        self.leases: Leases = Alone()
         self._writer = writer
         self._lookups = lookups
         self._lists = lists
@@ -108,8 +112,11 @@ class StoredJournal:
         """Put what was under way into doubt; stands before everything else."""
         newest = await self._lookup(lambda reading: reading.one("newest_audit"))
         self.newest_at = None if newest is None else newest[0]
-        self.doubts = await self._commit(sending.restart)
+        self.doubts = await self._restart()
         self._event("journal_opened", path=self.name, epoch=self.epoch, doubts=self.doubts)
+
+    async def _restart(self) -> int:
+        return await self._commit(sending.restart)
 
     # ------------------------------------------------------------ intake
     async def append(self, draft: Draft, outgoing: Outgoing | None = None) -> Appended:
@@ -158,7 +165,7 @@ class StoredJournal:
     # ------------------------------------------------------------ sending
     async def lanes(self) -> Sequence[Lane]:
         """See `ports.Journal`."""
-        return await self._list(lambda reading: listing.lanes(reading, self._options.waits_for_verdict))
+        return await self._list(lambda reading: listing.lanes(reading, self._options))
 
     async def head(self, lane: Lane) -> tuple[Message, Submission | None] | None:
         """See `ports.Journal`."""
@@ -269,7 +276,7 @@ class StoredJournal:
 
     async def expire(self, now: int) -> Sequence[Changed]:
         """See `ports.Journal`."""
-        return await self._commit(lambda commit: sending.expire(commit, now))
+        return await self._commit(lambda commit: sending.expire(commit, now, self._options.is_ours))
 
     # ------------------------------------------------------------ verdicts and relays
     async def receive(
@@ -377,9 +384,9 @@ class StoredJournal:
         """
 
     # ------------------------------------------------------------ the three ways to the store
-    async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:
+    async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False, beside: Beside | None = None) -> T:
         with self._telling():
-            return await self._writer.commit(command, intake=intake)
+            return await self._writer.commit(command, intake=intake, beside=beside)
 
     async def _lookup(self, read: Callable[[Reading], T]) -> T:
         """Read a few rows by key."""

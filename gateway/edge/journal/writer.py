@@ -14,6 +14,7 @@ Rules
 * Neither is a database that went away and can be asked, when it is back, whether it has the transaction. A batch that
   it does not have is run again; commands ask and change the journal and nothing else, so that they can be.
 * Hops noted meanwhile ride with the next transaction.
+* What is done beside another gateway (`engine.Beside`) is a transaction of its own, since it holds that one up.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.core.message import Hop
 from gateway.edge.journal import chain
-from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, Writing
+from gateway.edge.journal.engine import Beside, ConnectionLost, OutOfSpace, Writing
 from gateway.edge.journal.statements import Commit
 from gateway.errors import GatewayError, JournalBroken, JournalFull
 from gateway.ports import Clock
@@ -45,6 +46,7 @@ class _Job(Generic[T]):
     command: Callable[[Commit], T]
     future: asyncio.Future[T]
     intake: bool
+    beside: Beside | None = None
     result: T | None = None
     error: BaseException | None = None
 
@@ -82,7 +84,7 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:
+    async def commit(self, command: Callable[[Commit], T], *, intake: bool = False, beside: Beside | None = None) -> T:
         """Run a command in the next transaction and return what it returned once that is on disk.
 
         Cancelling leaves it unknown whether the command was stored. Raises whatever the command raises, and:
@@ -94,7 +96,8 @@ class Writer:
         if self._broken is not None:
             raise JournalBroken(self._broken)
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Job(command=command, future=future, intake=intake))  # type: ignore[arg-type]  # T is this caller's
+        job = _Job(command=command, future=future, intake=intake, beside=beside)
+        self._queue.put(job)  # type: ignore[arg-type]  # T is this caller's
         return await future
 
     @property
@@ -115,7 +118,8 @@ class Writer:
         while True:
             batch, last = self._drain()
             if batch or self._notes:
-                self._serve(batch)
+                for each in _apart(batch):
+                    self._serve(each)
             self._loop.call_soon_threadsafe(_deliver, batch)
             if last:
                 return
@@ -179,7 +183,7 @@ class Writer:
 
     def _attempt(self, batch: Sequence[_AnyJob], notes: Sequence[tuple[str, Hop, int]]) -> None:
         database = self._database
-        commit = database.begin(self._clock.now())
+        commit = database.begin(self._clock.now(), batch[0].beside if batch else None)
         if len(batch) == 1:
             commit = self._run_alone(commit, batch[0])
         else:
@@ -195,7 +199,7 @@ class Writer:
         if _run_job(commit, job):
             return commit
         self._database.roll_back()
-        return self._database.begin(commit.now)
+        return self._database.begin(commit.now, job.beside)
 
     def _run_together(self, commit: Commit, batch: Sequence[_AnyJob]) -> None:
         for job in batch:
@@ -240,6 +244,14 @@ def _run_job(commit: Commit, job: _AnyJob) -> bool:
     except Exception as error:  # noqa: BLE001  # whatever it is, it is the caller's, who waits in another thread
         job.error = error
     return job.error is None
+
+
+def _apart(batch: Sequence[_AnyJob]) -> Iterator[Sequence[_AnyJob]]:
+    """The transactions that a batch becomes; without a job there still is one, for the hops."""
+    parts: dict[Beside | None, list[_AnyJob]] = {}
+    for job in batch:
+        parts.setdefault(job.beside, []).append(job)
+    yield from parts.values() or ([],)
 
 
 def _deliver(batch: Sequence[_AnyJob]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,10 @@ import pytest
 from gateway.cli.evidence import verifier
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
-from gateway.edge.journal import connection, postgres_connection
-from gateway.edge.journal.migrations import Migration, load_migrations
+from gateway.edge.journal import chain, connection, intake, postgres_connection
+from gateway.edge.journal.migrations import LEDGER, Migration, load_migrations
+from gateway.edge.journal.statements import Commit, Stamp
+from gateway.edge.journal.stored import StoredJournal
 from gateway.errors import JournalBroken, JournalMismatch
 from tests.contracts.journal.scenario import BATTERY, Place, draft, sqlite, state_of
 from tests.edge.journal import attested
@@ -68,20 +69,25 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(old: Place, monk
         assert raw.execute("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'half'").get == 0
 
 
-async def test_an_old_database_goes_on(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same on PostgreSQL: one that had only the first schema keeps its message, and goes on."""
-
-    def first(dialect: str) -> Sequence[Migration]:
-        return [each for each in load_migrations(dialect) if each.name.startswith("0001")]
-
+async def test_an_old_database_goes_on(postgres: PostgresServer, tmp_path: Path) -> None:
+    """The same on PostgreSQL: one that had only the first schema keeps its message, and no life is used again."""
     place = Place(tmp_path, url=postgres.fresh())
-    with monkeypatch.context() as patched:
-        patched.setattr(postgres_connection, "load_migrations", first)
-        async with place.open() as journal:
-            await journal.append(draft(1))
+    before = postgres_connection.Database(place.url or "").connect()
+    before.ask("BEGIN")
+    before.ask(LEDGER)
+    for each in load_migrations("postgres"):
+        if each.name.startswith("0001"):
+            before.raw.execute(each.sql.encode(), prepare=False)
+            before.ask(f"INSERT INTO migration VALUES ('{each.name}', '{each.checksum}', 0)")
+    before.ask("UPDATE node SET epoch = 7")
+    commit = Commit(before, Stamp(now=place.clock.now(), epoch=7, node=1))
+    intake.append(commit, draft(1), None, full=False, after_verdict=False)
+    chain.seal(commit, {})
+    before.ask("COMMIT")
+    before.close()
     async with place.open() as journal:
+        assert isinstance(journal, StoredJournal)
+        assert journal.epoch > 7
         assert await state_of(journal, 1) is State.ACCEPTED
         assert await journal.removable("test", "exstor", 1 << 62, limit=10) is None
         await journal.append(draft(2))

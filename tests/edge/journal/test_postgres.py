@@ -10,16 +10,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from gateway.core.message import Hop
+from gateway.core.message import Hop, Lane
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import State
 from gateway.edge.journal import postgres as postgres_module
-from gateway.edge.journal import postgres_connection
+from gateway.edge.journal import postgres_connection, postgres_writing
 from gateway.edge.journal.migrations import load_migrations
 from gateway.edge.journal.postgres import PostgresJournal, look
+from gateway.edge.journal.stored import StoredJournal
 from gateway.errors import JournalBroken, JournalError, JournalLocked, JournalMismatch
 from tests.adapters.fault_proxy import FaultProxy
-from tests.contracts.journal.scenario import Place, accepted, draft, outgoing, sent, state_of
+from tests.contracts.journal.scenario import BATTERY, Place, accepted, draft, outgoing, sent, state_of
 from tests.postgres import PostgresServer, postgres_server
 
 _COMMIT = b"COMMIT\0"
@@ -219,7 +220,8 @@ async def test_a_database_that_stays_away_ends_the_journal(
     own: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the limit everybody gets JournalBroken, and nothing is reported as stored."""
-    monkeypatch.setattr(postgres_connection, "RECONNECT_S", 0.3)
+    for module in (postgres_connection, postgres_writing):
+        monkeypatch.setattr(module, "RECONNECT_S", 0.3)
     place = Place(tmp_path, url=own.fresh())
     async with place.open() as journal:
         own.kill()
@@ -304,6 +306,14 @@ async def test_who_was_replaced_while_away_does_not_come_back(postgres: Postgres
 
 
 # ---------------------------------------------------------------- several gateways on one database
+async def served(journal: StoredJournal, *lanes: Lane) -> list[bool]:
+    """Let a gateway that shares its journal take the participants of these lanes; whether it got each of them."""
+    owners = {(lane.environment, lane.participant) for lane in lanes}
+    await journal.leases.enrol(owners)
+    sight = await journal.leases.look()
+    return [await journal.leases.claim(each) for each in sight.leases if each.owner in owners]
+
+
 @asynccontextmanager
 async def second(place: Place) -> AsyncIterator[asyncio.Task[int]]:
     """A gateway that stands by; its task ends with its epoch once it had the journal."""
@@ -317,6 +327,7 @@ async def second(place: Place) -> AsyncIterator[asyncio.Task[int]]:
             event=lambda *_, **__: None,
             standing_by=stands_by.set,
         ) as journal:
+            await served(journal, BATTERY)
             return journal.epoch
 
     task = asyncio.create_task(take_over())
@@ -342,7 +353,7 @@ async def test_who_stands_by_takes_over_from_one_that_ends(place: Place) -> None
 
 async def test_a_gateway_that_counts_its_turns_is_never_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over several leases an idle gateway that holds its journal keeps it."""
-    for module in (postgres_module, postgres_connection):
+    for module in (postgres_module, postgres_writing):
         monkeypatch.setattr(module, "LEASE_S", 1.0)
     async with place.open() as journal, second(place) as other:
         assert isinstance(journal, PostgresJournal)
@@ -357,7 +368,7 @@ async def test_a_gateway_that_sleeps_is_replaced_and_can_do_nothing_when_it_wake
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without turns for a lease it is shown out; then it may neither write, nor read, nor send."""
-    for module in (postgres_module, postgres_connection):
+    for module in (postgres_module, postgres_writing):
         monkeypatch.setattr(module, "LEASE_S", 0.5)
     async with place.open() as journal:
         assert isinstance(journal, PostgresJournal)
