@@ -232,7 +232,7 @@ async def gateway(
             telemetry=telemetry,
             wellbeing=Wellbeing(accounts, journal),
         )
-        holds = await Holds.loaded(journal, telemetry)
+        holds = Holds(journal, telemetry)
         sites = Sites(holds.building(parts.sites(services)), telemetry)
         state.sites = holds.running = sites.running
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -257,6 +257,7 @@ async def gateway(
             reconciler=reconciler,
             signals=signals,
             gates=lambda: state.gates,
+            learn=holds.load,
             telemetry=telemetry,
         )
         await stack.enter_async_context(serving.running(configuration.sites))

@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Self
 
 from gateway.core.control import (
     HOLD_SITE,
@@ -43,13 +42,6 @@ class Holds:
         self._configured = configured or {}
         self._telemetry = telemetry
         self._holds: dict[str, SiteHold] = {}
-
-    @classmethod
-    async def loaded(cls, journal: Journal, telemetry: Telemetry) -> Self:
-        """With what is held already, before any site runs."""
-        holds = cls(journal, telemetry)
-        await holds.load()
-        return holds
 
     async def load(self) -> None:
         """Learn which sites are held."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from gateway.core.sharing import Hint, Lease, Owner, Watch, plan
@@ -33,7 +33,10 @@ _POLL_LOOKS = 10  # so many looks at the leases for one at what waits in the jou
 
 
 class Serving:
-    """The participants that this gateway serves now: ``served``, which it fills and empties, of all ``accounts``."""
+    """The participants that this gateway serves now: ``served``, which it fills and empties, of all ``accounts``.
+
+    ``learn`` is done before sites are begun: what other gateways have stored of them may have changed.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Serving:
         reconciler: Reconciler,
         signals: Signals,
         gates: Callable[[], Iterable[Gate]],
+        learn: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
     ) -> None:
         self._journal = journal
@@ -58,6 +62,7 @@ class Serving:
         self._reconciler = reconciler
         self._signals = signals
         self._gates = gates
+        self._learn = learn
         self._telemetry = telemetry
         self._configured: Mapping[str, SiteConfig] = {}
         self._tenures: dict[str, asyncio.Task[None]] = {}  # who has a token and resolves doubts, by participant
@@ -211,6 +216,7 @@ class Serving:
 
     async def _run_sites(self) -> None:
         """Let exactly those sites run whose participant is ours to stay."""
+        await self._learn()
         here = () if self._out_of_touch else self._served.keys() - self._going.keys()
         await self._sites.change({n: each for n, each in self._configured.items() if each.participant in here})
 
