@@ -96,7 +96,8 @@ async def test_a_kind_that_the_smp_decides_in_its_answer(tmp_path: Path) -> None
     assert not story.callbacks
     assert [attempt.status for attempt in story.attempts] == [200]
     assert story.attempts[0].answer_signature
-    assert [row.to_state for row in story.audit][-2:] == [State.SENDING, State.COMPLETED]
+    steps = [row.to_state for row in story.audit if row.to_state is not None]  # the relay may be attested by now
+    assert steps[-2:] == [State.SENDING, State.COMPLETED]
     assert (entry.kind, entry.callback, message.transaction_id) == ("withdrawal", None, entry.transaction_id)
     assert not here.front.requests("/registry/v7/jobs")
 
