@@ -90,7 +90,8 @@ class Account:
         self._logins = 0
         self._refusals = 0
         self._refused: dict[str, int] = {}  # submission id -> the login whose token was answered 401
-        self._enquiry_refused = False  # a status call was answered 401, and a login followed
+        self._enquiries_refused = 0  # logins that a 401 to a status call led to, since one passed
+        self._enquiry_login_at = 0.0  # of the loop's clock: before then another one leads to none
         self._fresh = asyncio.Event()
         self._renew = asyncio.Event()
         self._released = asyncio.Event()
@@ -208,22 +209,34 @@ class Account:
         """The SMP answered 401 to this token: log in again, once for everybody who met the same.
 
         The same submission refused on a fresh token as well holds the participant. A status call (no ``submission_id``)
-        that a fresh token does not satisfy either is told, costs no more logins, and keeps nobody from sending.
+        that a fresh token does not satisfy either is told, costs ever fewer logins, and keeps nobody from sending.
         """
         current = self._ticket is not None and self._ticket.login == ticket.login
-        if submission_id is None and current and self._enquiry_refused:
-            if self._trouble("enquiries").begins("status calls are refused, a fresh token too", self._clock.now()):
-                self._event("enquiries_refused", participant=self.identity.participant)
-        elif submission_id is not None and self._refused.setdefault(submission_id, ticket.login) != ticket.login:
+        if submission_id is None:
+            if current:
+                self._refuse_enquiry()
+        elif self._refused.setdefault(submission_id, ticket.login) != ticket.login:
             del self._refused[submission_id]
             self.hold("a fresh token was answered 401")
         elif current:
-            self._enquiry_refused = submission_id is None
+            self._drop_token()
+
+    def _refuse_enquiry(self) -> None:
+        """Log in again, at once the first time; the token may have died once more, or no token will ever do."""
+        if self._enquiries_refused and self._trouble("enquiries").begins(
+            "status calls are refused, a fresh token too", self._clock.now()
+        ):
+            self._event("enquiries_refused", participant=self.identity.participant)
+        now = asyncio.get_running_loop().time()
+        if now >= self._enquiry_login_at:
+            pause = _FIRST_LOGIN_PAUSE_S * 2 ** min(self._enquiries_refused, 10)
+            self._enquiry_login_at = now + min(pause, _LONGEST_LOGIN_PAUSE_S)
+            self._enquiries_refused += 1
             self._drop_token()
 
     def enquired(self) -> None:
         """The SMP let a status call's token pass."""
-        self._enquiry_refused = False
+        self._enquiries_refused, self._enquiry_login_at = 0, 0.0
         if self._trouble("enquiries").ends():
             self._event("enquiries_answered", participant=self.identity.participant)
 

@@ -39,7 +39,7 @@ CHANCES: Mapping[Fault, float] = {
     Fault.CALLBACK_REORDER: 0.05,
 }
 # What an SMP that contradicts itself, or forgets a fresh token twice in a row, rightly sets off.
-_DESERVED = frozenset({"callback_conflicted", "participant_held"})
+_DESERVED = frozenset({"callback_conflicted", "participant_held", "enquiries_refused"})
 
 
 @dataclass(slots=True, kw_only=True)

@@ -29,6 +29,8 @@ _ALARMS = frozenset(
         "mailbox_alarmed",
         "message_conflicted",
         "callback_conflicted",
+        "enquiries_refused",
+        "messages_stuck",
         "participant_held",
         "endpoint_held",
         "relay_refused",

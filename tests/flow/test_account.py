@@ -167,16 +167,18 @@ def test_a_fresh_token_with_the_same_letters_is_a_fresh_token(profile: Profile) 
     tell(profile, story)
 
 
-def test_status_calls_that_no_token_satisfies_cost_one_login_and_are_told(profile: Profile) -> None:
-    """401 to every poll of ten minutes: one login, one alarm, and submissions go on; told again when one passes."""
+def test_status_calls_that_no_token_satisfies_cost_ever_fewer_logins_and_are_told(profile: Profile) -> None:
+    """401 to every poll of ten minutes: growing pauses, one alarm, submissions go on; told again when one passes."""
 
     async def story(scene: Scene) -> None:
         await scene.ticket()
         for _ in range(300):
             scene.account.unauthorized(await scene.ticket())
             await asyncio.sleep(2)
-        assert len(scene.smp.logins) == 2
+        assert scene.smp.logins[:7] == [0, 0, 2, 4, 8, 16, 32]
+        assert max(len([at for at in scene.smp.logins if start <= at < start + 60]) for start in range(60, 600)) == 1
         assert scene.account.held is None
+        await scene.ticket()
         assert scene.account.can_send(ASSETS)
         (line,) = scene.account.degraded
         assert line.startswith("participant exstor: status calls are refused")
@@ -186,9 +188,10 @@ def test_status_calls_that_no_token_satisfies_cost_one_login_and_are_told(profil
             "enquiries_refused",
             "enquiries_answered",
         ]
+        before = len(scene.smp.logins)
         scene.account.unauthorized(await scene.ticket())  # of a token that has died meanwhile
         await scene.ticket()
-        assert len(scene.smp.logins) == 3
+        assert len(scene.smp.logins) == before + 1
 
     tell(profile, story)
 
