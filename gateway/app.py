@@ -261,7 +261,7 @@ async def gateway(
             telemetry=telemetry,
         )
         await stack.enter_async_context(serving.running(configuration.sites))
-        _watch(state, journal, served, signals=signals, parts=parts, start=start)
+        _watch(state, journal, served, configured=accounts, signals=signals, parts=parts, start=start)
         state.reloads = reloads = Reloads(
             configuration,
             read=partial(_read, configuration, environ),
@@ -354,8 +354,9 @@ async def _read(running: Configuration, environ: Mapping[str, str]) -> Configura
 def _watch(
     state: Standing,
     journal: StoredJournal,
-    accounts: Mapping[str, Account],
+    served: Mapping[str, Account],
     *,
+    configured: Mapping[str, Account],
     signals: Signals,
     parts: Parts,
     start: Callable[[Coroutine[object, object, None], str], None],
@@ -363,7 +364,9 @@ def _watch(
     """Start what tells people of messages and callbacks that do not go on by themselves."""
     clock, telemetry = parts.clock, parts.telemetry
     state.unmatched = UnmatchedWatch(journal, signals=signals, clock=clock, telemetry=telemetry)
-    state.attention = AttentionWatch(journal, accounts, signals=signals, clock=clock, telemetry=telemetry)
+    state.attention = AttentionWatch(
+        journal, served, configured=configured, signals=signals, clock=clock, telemetry=telemetry
+    )
     start(state.unmatched.run(), "unmatched callbacks")
     start(state.attention.run(), "attention")
 

@@ -39,20 +39,28 @@ _PEOPLE: Mapping[State, tuple[Stuck, str]] = {
 }
 
 
-def attention(unfinished: Unfinished, served: Collection[Owner]) -> Mapping[tuple[str, Stuck], str]:
-    """A sentence for each participant and reason; ``served`` are those whom this gateway sends for, and where."""
+def attention(
+    unfinished: Unfinished, served: Collection[Owner], configured: Collection[Owner]
+) -> Mapping[tuple[str, Stuck], str]:
+    """A sentence for each participant and reason; ``served`` are those whom this gateway sends for, and where.
+
+    Those who are ``configured`` and not served here are another gateway's to tell of.
+    """
     counts: dict[tuple[str, Stuck, str], int] = {}
-    for participant, why, said, count in (*_waiting(unfinished, served), *_overdue(unfinished, served)):
+    for participant, why, said, count in (*_waiting(unfinished, served, configured), *_overdue(unfinished, served)):
         counts[participant, why, said] = counts.get((participant, why, said), 0) + count
     return {(participant, why): f"{count} {said}" for (participant, why, said), count in counts.items()}
 
 
-def _waiting(unfinished: Unfinished, served: Collection[Owner]) -> Iterator[tuple[str, Stuck, str, int]]:
+def _waiting(
+    unfinished: Unfinished, served: Collection[Owner], configured: Collection[Owner]
+) -> Iterator[tuple[str, Stuck, str, int]]:
     for (lane, state), count in unfinished.messages.items():
-        if (lane.environment, lane.participant) not in served:
+        owner = (lane.environment, lane.participant)
+        if owner not in configured:
             said = f"messages left behind in environment {lane.environment}, where the participant is not served"
             yield lane.participant, Stuck.LEFT, said, count
-        elif state in _PEOPLE:
+        elif owner in served and state in _PEOPLE:
             why, said = _PEOPLE[state]
             yield lane.participant, why, f"messages {said}", count
 

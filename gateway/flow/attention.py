@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.core.attention import Stuck, attention
+from gateway.core.attention import Owner, Stuck, attention
 from gateway.flow.account import Account
 from gateway.flow.signals import Signals
 from gateway.flow.trouble import Trouble
@@ -21,14 +21,16 @@ class AttentionWatch:
     def __init__(
         self,
         journal: Journal,
-        accounts: Mapping[str, Account],
+        served: Mapping[str, Account],
         *,
+        configured: Mapping[str, Account],
         signals: Signals,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
         self._journal = journal
-        self._accounts = accounts
+        self._served = served
+        self._configured = configured
         self._signals = signals
         self._clock = clock
         self._telemetry = telemetry
@@ -52,10 +54,10 @@ class AttentionWatch:
                 continue
 
     async def _look(self) -> None:
-        now, accounts = self._clock.now(), list(self._accounts.values())
+        now, accounts = self._clock.now(), list(self._served.values())
         patience = {each.identity.environment: each.profile.timings.verdict_deadline_us for each in accounts}
         found = await self._journal.unfinished({name: now - deadline for name, deadline in patience.items()})
-        self._tell(attention(found, {(each.identity.environment, each.identity.participant) for each in accounts}))
+        self._tell(attention(found, _owners(self._served), _owners(self._configured)))
 
     def _tell(self, found: Mapping[tuple[str, Stuck], str]) -> None:
         for key in found.keys() | self._troubles.keys():
@@ -67,3 +69,7 @@ class AttentionWatch:
                 trouble.begins(said, self._clock.now())
                 if not began:
                     self._telemetry.emit("messages_stuck", participant=who, why=why, reason=said)
+
+
+def _owners(accounts: Mapping[str, Account]) -> frozenset[Owner]:
+    return frozenset((each.identity.environment, each.identity.participant) for each in accounts.values())

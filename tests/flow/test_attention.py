@@ -34,7 +34,9 @@ class Journal:
         return Unfinished(messages=dict(self.messages), overdue=overdue)
 
 
-def story(profile: Profile, journal: Journal, *acts: tuple[float, str]) -> tuple[list[tuple[str, ...]], list[str]]:
+def story(
+    profile: Profile, journal: Journal, *acts: tuple[float, str], served: bool = True
+) -> tuple[list[tuple[str, ...]], list[str]]:
     """Let pass the seconds of each act and then do it; which events there were, and what was shown before each act."""
 
     async def told() -> tuple[list[tuple[str, ...]], list[str]]:
@@ -42,7 +44,8 @@ def story(profile: Profile, journal: Journal, *acts: tuple[float, str]) -> tuple
         account = SimpleNamespace(identity=SimpleNamespace(environment="test", participant="exstor"), profile=profile)
         watch = AttentionWatch(
             journal,  # type: ignore[arg-type]  # the one method that it uses
-            {"exstor": account},  # type: ignore[dict-item]  # who it is, and the profile's patience
+            {"exstor": account} if served else {},  # type: ignore[dict-item]  # who it is, and the profile's patience
+            configured={"exstor": account},  # type: ignore[dict-item]
             signals=signals,
             clock=VirtualClock(),
             telemetry=Telemetry(stream=log),
@@ -91,3 +94,10 @@ def test_what_a_move_to_another_environment_left_behind_is_shown(profile: Profil
     events, shown = story(profile, Journal({(LIVE, State.ACCEPTED): 1, (LIVE, State.AWAITING): 2}), (1, ""))
     assert events == [("messages_stuck", "left", "error")]
     assert shown[0].startswith("participant exstor: 3 messages left behind in environment live")
+
+
+def test_what_another_gateway_serves_is_not_told_here(profile: Profile) -> None:
+    """Two gateways on one database: a participant of the other one has left nothing behind, and waits there."""
+    messages = {(HAMS, State.AWAITING): 3, (HAMS, State.ESCALATED): 1}
+    events, shown = story(profile, Journal(messages), (1, ""), (60, ""), served=False)
+    assert (events, shown) == ([], ["", ""])
