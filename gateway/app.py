@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.building import Parts, adapters, background, failure, seals_of, trusted_keys
 from gateway.core.control import STATUS
 from gateway.core.point import Reading, Snapshot
+from gateway.core.record import Debts
 from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
@@ -58,7 +59,7 @@ from gateway.ports import (
     Journal,
     OperationHandlers,
 )
-from gateway.settings.configuration import Configuration, SiteConnection, load
+from gateway.settings.configuration import Configuration, DatabaseAddress, SiteConnection, load
 from gateway.settings.difference import Difference
 from gateway.standing import Standing
 from gateway.telemetry import Telemetry
@@ -333,9 +334,15 @@ async def _journal(parts: Parts, state: Standing) -> AsyncIterator[tuple[StoredJ
             port = await stack.enter_async_context(parts.health(state))
             journal = await stack.enter_async_context(opening)
         state.journal, state.newest, state.phase = journal, journal.newest_at or 0, "starting"
+        state.debts = await asyncio.to_thread(_debts, where)
         start = await stack.enter_async_context(background())
         start(journal.hold(), "journal hold")
         yield journal, port
+
+
+def _debts(where: Path | DatabaseAddress) -> Debts:
+    with open_reader(where) as reader:
+        return reader.debts()
 
 
 def _callback_rules(configuration: Configuration) -> dict[str, list[tuple[str, CallbackRule]]]:

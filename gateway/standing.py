@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from gateway.core.control import GatewayStatus
+from gateway.core.record import Debts
 from gateway.edge.health import Readiness
 from gateway.edge.journal.stored import StoredJournal
 from gateway.flow.account import Account
@@ -33,6 +34,7 @@ class Standing:
     reloads: Reloads | None = None
     upkeep: Upkeep | None = None
     unmatched: UnmatchedWatch | None = None
+    debts: Debts | None = None  # as they were at the start
     attention: AttentionWatch | None = None
 
     def stand_by(self) -> None:
@@ -53,7 +55,17 @@ class Standing:
         unread = self.reloads.degraded if self.reloads is not None else ()
         lost = self.unmatched.degraded if self.unmatched is not None else ()
         stuck = self.attention.degraded if self.attention is not None else ()
-        return Readiness(reasons=tuple(reasons), degraded=(*unread, *away, *stale, *held, *stuck, *lost, *down))
+        unpaid = self._unpaid()
+        return Readiness(
+            reasons=tuple(reasons), degraded=(*unread, *away, *stale, *held, *stuck, *lost, *unpaid, *down)
+        )
+
+    def _unpaid(self) -> tuple[str, ...]:
+        """What waits for sites and connections that are not there any more, until they are again."""
+        if self.debts is None:
+            return ()
+        here = {name: runtime.site.connections.keys() for name, runtime in self.sites.items()}
+        return tuple(self.debts.unpayable(here).values())
 
     @property
     def gates(self) -> Sequence[Gate]:

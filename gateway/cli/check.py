@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import adapters, unusable
+from gateway.app import adapters, open_reader, unusable
 from gateway.cli.configured import ConfigPath, StateFolder
 from gateway.core.request_plan import RequestPlan, described, listed, overloads, shown
-from gateway.errors import ConfigError, ConfigProblem
+from gateway.errors import ConfigError, ConfigProblem, JournalError
 from gateway.settings.configuration import Configuration, load, run_site_tests
 from gateway.settings.references import ending_certificates, unreadable
 
@@ -32,6 +32,7 @@ def check(
     Also runs the tests beside the site files (sites/NAME.test.yaml), and tells what each site is asked for, how long
     that takes, and which periods cannot be met.
 
+    A journal that owes results to sites which are not there any more is a warning too.
     Keys, certificates and sets of public keys are tried as a start would; one that is not there yet is a warning.
 
     Ends with 0 when the gateway would start (warnings allowed), 1 when something is wrong, 2 when PATH cannot be read.
@@ -46,6 +47,7 @@ def check(
     if configuration is not None:
         secrets = unreadable(configuration, environ=os.environ)
         secrets += ending_certificates(configuration, environ=os.environ, now=time.time_ns() // 1000)
+        secrets += unpaid(configuration)
     broken = unusable(configuration, os.environ) if configuration is not None else ()
     plans = request_plans(configuration) if configuration is not None else {}
     late = tuple(overloads(plans))
@@ -69,6 +71,19 @@ def examine(
     except ConfigError as error:
         return None, error.problems
     return configuration, configuration.warnings
+
+
+def unpaid(configuration: Configuration) -> tuple[str, ...]:
+    """What a journal file that is there owes to sites that these files have no more."""
+    if not isinstance(configuration.journal, Path) or not configuration.journal.is_file():
+        return ()
+    try:
+        with open_reader(configuration.journal) as reader:
+            debts = reader.debts()
+    except JournalError as error:
+        return (f"journal: {error}",)
+    here = {name: site.connections.keys() for name, site in configuration.sites.items()}
+    return tuple(debts.unpayable(here).values())
 
 
 def request_plans(configuration: Configuration) -> dict[str, RequestPlan]:

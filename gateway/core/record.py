@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.core.message import Attempt, Created, Hops, Kind, Lane, Message, Problem, Submission
+from gateway.core.message import IMPORT_SITE, Attempt, Created, Hops, Kind, Lane, Message, Problem, Submission
 from gateway.core.transaction import Event, State
 
 
@@ -290,3 +290,34 @@ class SiteHold:
     at: int
     actor: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debts:
+    """What is owed to sites: results by (site, connection), and messages that are not over by site."""
+
+    results: Mapping[tuple[str, str], int]
+    messages: Mapping[str, int]
+
+    def unpayable(self, configured: Mapping[str, Collection[str]]) -> Mapping[str, str]:
+        """For each site, a sentence about what waits for a site or connection that is not among these.
+
+        ``configured`` names the connections of each site. Imports are nobody's plant.
+        """
+        told: dict[str, str] = {}
+        for site, connection in self.results:
+            count = self.results[site, connection]
+            if site not in configured:
+                continue
+            if connection not in configured[site]:
+                said = f"{_counted(count, 'result')} of site {site} for its connection {connection}"
+                told[site] = f"{said}, which is configured no more"
+        for site in sorted({*self.messages, *(site for site, _ in self.results)} - {*configured, IMPORT_SITE}):
+            owed = sum(count for (home, _), count in self.results.items() if home == site)
+            parts = [_counted(owed, "result"), _counted(self.messages.get(site, 0), "open message")]
+            told[site] = f"{' and '.join(parts)} of site {site}, which is configured no more"
+        return told
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

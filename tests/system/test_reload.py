@@ -13,6 +13,7 @@ import pytest
 from adapters.modbus.simulator import ModbusSite
 from gateway.core.mailbox import SITE_BLOCK, Role, state_code
 from gateway.core.transaction import State
+from tests.system.commands import smp_gateway
 from tests.system.rig import Running, World, holds, until, world
 from tests.system.test_sites import HEARTBEAT, completes
 
@@ -228,3 +229,26 @@ async def test_what_only_a_restart_can_do_is_said(tmp_path: Path, file: str, old
         (refused,) = here.events("configuration_refused")
         assert refused["reasons"][0].startswith(said)
         await completes(here, "trent-chp", "TRENT 1")
+
+
+async def test_what_is_owed_to_a_site_that_is_gone_is_told(tmp_path: Path) -> None:
+    """Its file went while no gateway ran: status and check say what waits, until the file is there again."""
+    async with world(tmp_path, processing_delay_s=0.5) as here:
+        plant = here.plants["trent-chp"]
+        async with here.gateway() as running:
+            await here.ask("trent-chp", "TRENT 1")
+            await running.reaches("trent-chp", State.AWAITING)
+            await plant.stop()
+            await running.reaches("trent-chp", State.COMPLETED)
+        gone = site(here, "trent-chp").rename(tmp_path / "aside")
+        here.reload()
+        said = "1 result and 0 open messages of site trent-chp, which is configured no more"
+        async with here.gateway() as running:
+            assert said in (await running.ready())[1]["degraded"]
+            where = (str(here.folder / "gateway.yaml"), "--state", str(here.state))
+            code, told, _ = await smp_gateway("check", *where, environ=here.environ)
+            assert (code, f"warning: {said}" in told) == (0, True)
+            await reloaded(here, running, lambda: gone.rename(site(here, "trent-chp")))
+            assert said not in (await running.ready())[1]["degraded"]
+            await plant.start()
+            await running.relayed()

@@ -509,6 +509,14 @@ ORDER BY id LIMIT 1
 -- :name connections_owed
 SELECT DISTINCT connection FROM relay WHERE site = :site AND state = 'pending'
 
+-- :name places_owed
+SELECT site, connection, COUNT(*) FROM relay WHERE state = 'pending' GROUP BY site, connection ORDER BY site, connection
+
+-- :name sites_open
+SELECT site, COUNT(*) FROM message
+WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked')
+GROUP BY site ORDER BY site
+
 -- :name open_rules
 SELECT rules FROM message
 WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked') AND site = :site

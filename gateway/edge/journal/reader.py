@@ -13,7 +13,7 @@ from gateway.core.division import Fate
 from gateway.core.evidence_file import Dossier
 from gateway.core.jwk import KeyRecord
 from gateway.core.message import Message, Submission
-from gateway.core.record import Asset, AssetFilter, CallbackFilter, Depth, Disposition, MessageFilter
+from gateway.core.record import Asset, AssetFilter, CallbackFilter, Debts, Depth, Disposition, MessageFilter
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import State
 from gateway.edge.journal import acts, dossier, listing, relaying, rows
@@ -202,6 +202,14 @@ class JournalReader:
         """Every sign of tampering in the whole journal, as a sentence; none when there is none."""
         with self._moment():
             return list(examine(self._reading, known))
+
+    def debts(self) -> Debts:
+        """What is owed to every site."""
+        with self._moment():
+            return Debts(
+                results={(site, link): count for site, link, count in self._reading.all("places_owed")},
+                messages=dict(self._reading.all("sites_open")),
+            )
 
     def participant_audit(self, participant: str | None, limit: int) -> Sequence[ParticipantAudit]:
         """What was done for participants as a whole, newest first; None is all of them."""
