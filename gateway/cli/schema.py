@@ -14,7 +14,9 @@ from gateway.settings.example import example_configuration
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="gateway, participant, site, profile or callbacks.openapi.")] = "site",
+    name: Annotated[
+        str, typer.Argument(help="gateway, participant, site, site-test, profile, callbacks.openapi.")
+    ] = "site",
     write: Annotated[Path | None, typer.Option("--write", help="Write all of them into this folder instead.")] = None,
 ) -> None:
     """Print a JSON Schema, or write all of them; the members of assets are those of the packaged wire profile.

@@ -22,6 +22,7 @@ from gateway.settings import host, models
 from gateway.settings.arrays import ArrayPart
 from gateway.settings.binding import BoundMailbox
 from gateway.settings.further import FurtherMessage
+from gateway.settings.site_tests import TestFile
 
 Schema = dict[str, Any]
 
@@ -77,6 +78,7 @@ def schemas(adapters: Mapping[str, AdapterSpec], profile: Profile) -> dict[str, 
         "gateway": _document(host.Gateway, "gateway.yaml"),
         "participant": _document(host.ParticipantFile, "participants/*.yaml"),
         "site": _site(adapters, profile),
+        "site-test": _document(TestFile, "sites/*.test.yaml"),
         "profile": _document(Profile, "profiles/*.yaml"),
         "callbacks.openapi": openapi.callbacks(profile),
     }

@@ -1,5 +1,8 @@
 import json
 
+import jsonschema
+import yaml
+
 from adapters.modbus import spec
 from gateway.app import adapters
 from gateway.settings.editor_schema import schemas, written
@@ -22,3 +25,13 @@ def test_the_site_schema_joins_generic_and_protocol_members(folder: Folder) -> N
     assert {"connection", "scale", "address", "type"} <= set(point["properties"])
     assert {"connection", "address"} <= set(point["required"])
     assert "Battery" in json.dumps(schema["properties"]["messages"])
+
+
+def test_the_tests_beside_a_site_have_a_schema_of_their_own(folder: Folder) -> None:
+    """Pins that an editor takes the example's tests, and marks a misspelt member of one."""
+    schema = schemas({"modbus": spec}, folder.load().environments["test"].profile)["site-test"]
+    told = jsonschema.Draft202012Validator(schema)
+    example = yaml.safe_load((folder.path / "sites" / "hams-bess.test.yaml").read_text("utf-8"))
+    assert list(told.iter_errors(example)) == []
+    example["tests"][0]["expects"] = example["tests"][0].pop("expect")
+    assert [error.validator for error in told.iter_errors(example)] == ["additionalProperties"]
