@@ -61,10 +61,11 @@ class Standing:
         )
 
     def _unpaid(self) -> tuple[str, ...]:
-        """What waits for sites and connections that are not there any more, until they are again."""
-        if self.debts is None:
+        """What waits for sites and connections that no file names any more, whichever gateway would serve them."""
+        if self.debts is None or self.reloads is None:
             return ()
         here = {name: runtime.site.connections.keys() for name, runtime in self.sites.items()}
+        here |= {name: site.connections.keys() for name, site in self.reloads.running.sites.items()}
         return tuple(self.debts.unpayable(here).values())
 
     @property

@@ -157,6 +157,9 @@ def _layout(value: object) -> str:
 class Mailbox(Part):
     """The registers in which a site raises requests and finds its results."""
 
+    unbuilt: ClassVar[Mapping[str, str]] = {
+        "pages": "pages of errors are not built yet; detail shows the first, `smp-gateway messages show` all of them",
+    }
     connection: Name
     layout: Annotated[str, PlainValidator(_layout), WithJsonSchema({"enum": ["standard"]})] = "standard"
     base: int = Field(ge=0, le=65535, description="Where the site's block begins")
