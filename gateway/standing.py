@@ -20,6 +20,8 @@ from gateway.flow.unmatched import UnmatchedWatch
 from gateway.ports import Call, Clock
 from gateway.upkeep import Upkeep
 
+_FULL = "journal: the disk is nearly full; nothing new is taken in until there is room"
+
 
 @dataclass(slots=True)
 class Standing:
@@ -56,8 +58,9 @@ class Standing:
         lost = self.unmatched.degraded if self.unmatched is not None else ()
         stuck = self.attention.degraded if self.attention is not None else ()
         unpaid = self._unpaid()
+        full = (_FULL,) if self.journal is not None and self.journal.full else ()
         return Readiness(
-            reasons=tuple(reasons), degraded=(*unread, *away, *stale, *held, *stuck, *lost, *unpaid, *down)
+            reasons=tuple(reasons), degraded=(*full, *unread, *away, *stale, *held, *stuck, *lost, *unpaid, *down)
         )
 
     def _unpaid(self) -> tuple[str, ...]:

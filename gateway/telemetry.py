@@ -118,6 +118,7 @@ EVENTS: Mapping[str, EventSpec] = {
     # the journal
     "journal_opened": EventSpec("info"),
     "journal_full": EventSpec("error"),
+    "journal_has_room": EventSpec("info"),
     "journal_broken": EventSpec("critical"),
     "journal_standing_by": EventSpec("info"),
     "journal_away": EventSpec("error"),

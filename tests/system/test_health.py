@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
+from gateway.edge.journal.stored import StoredJournal
 from tests.system.front import Answer
 from tests.system.rig import holds, world
 
@@ -62,3 +67,20 @@ async def test_no_secret_is_ever_told(tmp_path: Path) -> None:
         assert secret not in told
         assert secret.encode() not in files
         assert json.dumps(secret)[1:-1] not in told
+
+
+async def test_a_full_disk_is_shown_and_its_end_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plant that asks is not acknowledged, `/readyz` says why while callbacks go on, and with room it all goes on."""
+    async with world(tmp_path) as here, here.gateway() as running:
+        stored = running.gateway.journal
+        assert isinstance(stored, StoredJournal)
+        with monkeypatch.context() as patched:
+            patched.setattr(stored, "_options", replace(stored._options, is_full=lambda: True))
+            sequence = await here.ask("hams-bess", "HAMS 1")
+            await holds(lambda: here.events("journal_full"))
+            status, body = await running.ready()
+            assert status == 200
+            assert "journal: the disk is nearly full; nothing new is taken in until there is room" in body["degraded"]
+        assert (await here.plants["hams-bess"].result(sequence)).state == state_code(State.COMPLETED)
+        assert len(here.events("journal_has_room")) == len(here.events("journal_full")) == 1
+        assert not any("journal" in line for line in (await running.ready())[1].get("degraded", ()))

@@ -105,7 +105,7 @@ class StoredJournal:
         self._lists = lists
         self._options = options
         self._event = event
-        self._was_full = False
+        self.full = False
         self._was_broken = False
 
     async def begin(self) -> None:
@@ -131,12 +131,14 @@ class StoredJournal:
         try:
             appended = await self._commit(command, intake=True)
         except JournalFull:
-            if not self._was_full:
+            if not self.full:
                 self._event("journal_full", path=self.name)
-            self._was_full = True
+            self.full = True
             raise
         if not appended.existed:
-            self._was_full = False
+            if self.full:
+                self._event("journal_has_room", path=self.name)
+            self.full = False
             self._writer.note(draft.id, Hop.COMMITTED, self._writer.now())
         return appended
 

@@ -140,6 +140,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(small_disk: tuple[Path, Dis
             await _fill(journal, told, content=b"x" * 20_000)
         kept = {each.id for each in await journal.history(MessageFilter(limit=10_000))}
         assert kept == set(told)
+        assert journal.full
     if disk is not None:
         disk.room = None
     else:
@@ -147,6 +148,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(small_disk: tuple[Path, Dis
     async with opened(place, vfs=vfs) as journal:
         await journal.append(draft(len(told) + 2))
         assert {each.id for each in await journal.history(MessageFilter(limit=10_000))} > set(told)
+        assert not journal.full
     with place.look() as reader:
         assert reader.examine({}) == []
     assert [name for name, _ in place.events].count("journal_full") == 1
