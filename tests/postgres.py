@@ -26,6 +26,7 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "60",
     "max_wal_size": "200MB",
+    "dynamic_shared_memory_type": "mmap",  # in its folder, so that it goes with that
 }
 # Whoever reads here is told by the end of the input that the tests are over, or were killed.
 _WATCH = """cat > /dev/null
