@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.message import Lane, Submission
 from gateway.core.record import MessageFilter
 from gateway.core.transaction import TERMINAL, State
+from gateway.edge.journal.postgres import look
 from gateway.edge.journal.reader import AuditRow, JournalReader, MessageStory
 from gateway.simulator.ledger import Ledger
 from gateway.simulator.record import Arrival, Entry
@@ -137,9 +139,14 @@ def read_ledger(path: Path) -> LedgerRecord:
     return LedgerRecord(entries=tuple(Ledger.read(path)), arrivals=tuple(Ledger.read_arrivals(path)))
 
 
-def read_journal(path: Path) -> JournalRecord:
+def opened(where: Path | str) -> AbstractContextManager[JournalReader]:
+    """Look into a journal: a file, or the database at this URL."""
+    return look(where) if isinstance(where, str) else JournalReader.open(where)
+
+
+def read_journal(where: Path | str) -> JournalRecord:
     """Read every message with all that belongs to it."""
-    with JournalReader.open(path) as reader:
+    with opened(where) as reader:
         newest_first = reader.history(MessageFilter(limit=EVERYTHING))
         stories = [reader.story(message.id) for message in reversed(newest_first)]
     return JournalRecord(messages=tuple(_kept(story) for story in stories if story is not None))

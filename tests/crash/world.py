@@ -170,7 +170,7 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Child]:
         """One life of the gateway; leaving kills it with signal 9 if it still lives."""
-        async with child(self.gateway(), environ=self.environ, heard=self._notice) as gateway:
+        async with child(self.gateway(), environ=self.environ, heard=self.notice) as gateway:
             self.gateways.append(gateway)
             yield gateway
 
@@ -212,7 +212,8 @@ class World:
                 codes.append(await each.ended())
         return codes
 
-    def _notice(self, line: str) -> None:
+    def notice(self, line: str) -> None:
+        """Hear a line of a gateway's log."""
         if '"message_' in line:  # it was taken in, refused or moved
             self._news.set()
 
