@@ -13,8 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # From quick to slow, so that a mistake shows early. Every test belongs to exactly one of these folders.
 SUITES = (
-    *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench", "planted"),
-    *("deep", "system", "crash"),
+    *("core", "settings", "edge", "contracts", "adapters", "simulator", "flow", "cli", "peers", "bench"),
+    *("planted", "simulation", "deep", "system", "crash"),
 )
 ALONE = {"bench"}  # it looks at times of its own, if only at their shape
 

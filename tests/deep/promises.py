@@ -13,15 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.crash.faults import fault_run
 from tests.crash.kills import kill_run
 from tests.crash.sweep import every_point, kill_at, lives
 from tests.deep.ledger import ROOT
 from tests.edge.journal.test_failing import acts, fail_once
 from tests.edge.journal.test_power import CUTS, lost, record
+from tests.planted.faults import faults, judged
 
 _JOURNAL = ("gateway/edge/journal/**/*", "gateway/core/*.py")
 _ALL = ("gateway/**/*.py", "gateway/**/*.sql", "adapters/**/*.py", "config/profiles/*.yaml")
 _KILLS, _POINTS, _FAULTS, _TAMPERINGS = 8, 20, 10, 200
+_MESSAGES, _HOURS = 200, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,30 @@ def _fail(seed: int, folder: Path) -> Round:
     return Round(_FAULTS, failures)
 
 
+def _mischief(seed: int, folder: Path) -> Round:
+    """Let the simulated SMP do everything wrong, and compare its ledger with the journal."""
+    outcome = asyncio.run(fault_run(folder, seed=seed, messages=_MESSAGES))
+    failures = [*map(str, outcome.violations), *outcome.alarms, *([] if outcome.drained else ["not over"])]
+    return Round(sum(outcome.messages.values()), failures)
+
+
+def _simulate(seed: int, _folder: Path) -> Round:
+    """Simulate hours on virtual time, each of a seed of its own."""
+    first = (seed - 1) * _HOURS
+    command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(_HOURS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    broken = [line for line in done.stdout.splitlines() if line.startswith("BROKEN")]
+    return Round(_HOURS, broken or ([] if done.returncode == 0 else [done.stderr[-2000:]]))
+
+
+def _plant(seed: int, folder: Path) -> Round:
+    """Plant the next fault, in turn, and want its test red."""
+    everything = faults()
+    fault = everything[(seed - 1) % len(everything)]
+    red, said = judged(fault, folder)
+    return Round(1, [] if red else [f"{fault.name}: {fault.test} is not red\n{said}"])
+
+
 def _tamper(seed: int, _folder: Path) -> Round:
     """Alter journals and exported files, as many times as the suite does, with other examples."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}"]
@@ -110,6 +137,23 @@ PROMISES: dict[str, Promise] = {
         Promise(name="P2", says="no crash point is special", unit="points", goal=320, concerned=_JOURNAL, run=_sweep),
         Promise(name="P3", says="it survives power loss", unit="cuts", goal=10_000, concerned=_JOURNAL, run=_cut),
         Promise(name="P4", says="I/O errors fail closed", unit="faults", goal=200, concerned=_JOURNAL, run=_fail),
+        Promise(
+            name="P5",
+            says="one effect per submission, in order, every doubt resolved, whatever the network does (P5, P6, P7)",
+            unit="messages",
+            goal=100_000,
+            concerned=_ALL,
+            run=_mischief,
+        ),
+        Promise(
+            name="P8",
+            says="every interleaving that is reached is safe",
+            unit="simulated hours",
+            goal=100_000,
+            concerned=_ALL,
+            run=_simulate,
+        ),
+        Promise(name="P10", says="the tests can fail", unit="planted faults", goal=30, concerned=_ALL, run=_plant),
         Promise(
             name="P22",
             says="the audit cannot be quietly altered",
