@@ -16,6 +16,7 @@ from gateway.core.control import ActOrder
 from gateway.core.jwk import KeyRecord
 from gateway.core.profile import Profile
 from gateway.edge.journal.connection import Connection, create_file, open_reading, open_writing
+from gateway.edge.journal.engine import Beside
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.stored import Options, StoredJournal
 from gateway.edge.journal.writer import Writer
@@ -87,10 +88,10 @@ class _Writer(Writer):
     def mortal(self, life: Mortal) -> None:
         self._mortal, self._turn = life, asyncio.Lock()
 
-    async def commit(self, command: Callable[[Commit], T], *, intake: bool = False) -> T:
+    async def commit(self, command: Callable[[Commit], T], *, intake: bool = False, beside: Beside | None = None) -> T:
         async with self._turn:  # first come, first served, as the queue of the thread is
             await self._mortal.pause(COMMIT_S)
-            committing = asyncio.ensure_future(super().commit(command, intake=intake))
+            committing = asyncio.ensure_future(super().commit(command, intake=intake, beside=beside))
             await asyncio.sleep(0)
             batch, _ = self._drain()
             self._serve(batch)
