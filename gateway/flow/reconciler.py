@@ -14,7 +14,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gateway.core import answer, codec
 from gateway.core.answer import FindingKind, StatusFinding
@@ -71,25 +71,45 @@ class Reconciler:
             await asyncio.sleep(_LONGEST_SLEEP_S)
 
     async def _watch(self, account: Account, state: State) -> None:
-        """See to one participant's submissions in one state."""
+        """See to one participant's submissions in one state.
+
+        What is to be sent again waits for its turn, perhaps for as long as an endpoint is held, and keeps no other
+        from being looked at.
+        """
         owner = account.identity
         wake = self._signals.overdue(owner.participant, state)
-        while True:
-            wake.clear()
-            now = self._clock.now()
-            due, next_at = await self._journal.overdue(
-                owner.environment,
-                owner.participant,
-                state,
-                now,
-                horizon=now + longest_pause(account.profile),
-                limit=_AT_ONCE,
-            )
-            async with asyncio.TaskGroup() as group:
-                for submission in due:
-                    group.create_task(self._look(account, submission), name=f"look {submission.id}")
-            if not due:
-                await self._sleep(wake, next_at)
+        resending: set[str] = set()
+
+        def resent(task: asyncio.Task[None]) -> None:
+            resending.discard(task.get_name())
+            wake.set()
+
+        async with asyncio.TaskGroup() as resends:
+            while True:
+                wake.clear()
+                now = self._clock.now()
+                due, next_at = await self._journal.overdue(
+                    owner.environment,
+                    owner.participant,
+                    state,
+                    now,
+                    horizon=now + longest_pause(account.profile),
+                    limit=_AT_ONCE + len(resending),
+                )
+                fresh = [submission for submission in due if submission.id not in resending]
+                for submission, step in await self._look_at(account, fresh):
+                    resending.add(submission.id)
+                    work = self._resend(account, submission, step)
+                    resends.create_task(work, name=submission.id).add_done_callback(resent)
+                if not fresh:
+                    await self._sleep(wake, next_at)
+
+    async def _look_at(self, account: Account, due: Sequence[Submission]) -> list[tuple[Submission, Step]]:
+        """Look at these beside each other; which of them are to be sent again."""
+        async with asyncio.TaskGroup() as group:
+            looks = [group.create_task(self._look(account, each), name=f"look {each.id}") for each in due]
+        steps = ((submission, look.result()) for submission, look in zip(due, looks, strict=True))
+        return [(submission, step) for submission, step in steps if step.resend]
 
     async def _sleep(self, wake: asyncio.Event, next_at: int | None) -> None:
         pause = _LONGEST_SLEEP_S
@@ -101,14 +121,13 @@ class Reconciler:
         except TimeoutError:
             return
 
-    async def _look(self, account: Account, submission: Submission) -> None:
+    async def _look(self, account: Account, submission: Submission) -> Step:
+        """Ask what became of a submission and store what follows, unless that is to send it again."""
         asked = await self._ask(account, submission) if can_ask(account.profile, submission) else None
         finding, poll = (None, None) if asked is None else asked
         step = decide(account.profile, submission, finding, self._clock.now(), askable_since=account.gate.askable_since)
         pause = max(int(step.pause * self._entropy.jitter(account.profile.timings.poll_jitter)), 1)
-        if step.resend:
-            await self._resend(account, submission, step)
-        elif step.event is not None:
+        if step.event is not None:
             due_at = self._clock.now() + pause if step.event is Event.FOUND_PENDING else None
             self._tell(
                 await self._journal.resolve(
@@ -121,8 +140,9 @@ class Reconciler:
                     poll=poll,
                 )
             )
-        else:
+        elif not step.resend:
             await self._journal.postpone(submission.id, self._clock.now() + pause)
+        return step
 
     async def _ask(self, account: Account, submission: Submission) -> tuple[StatusFinding, Poll] | None:
         """One status call, once it may be made; None when no byte of it reached the SMP."""
