@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "assets": "See which assets are known at the SMP; adopt those made long ago.",
     "points": "See what a site's points are now, and watch them.",
     "decode": "Find out what registers mean: every type, order and scale beside an expected value.",
-    "simulate": "Practice partners: an SMP, and the PLC of a site.",
+    "simulate": "Practice partners: an SMP, and the plant of a site.",
     "keys": "Make signing keys and practice certificates.",
     "commission": "Try every message flow in order, against the simulated SMP.",
     "proforma": "Print a participant's technical pro-forma for NGESO, and what is missing in it.",
@@ -77,7 +77,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help=(
-        "Connects plants on Modbus to NGESO's Single Markets Platform as an intermediate data host.\n\n"
+        "Connects plants on Modbus, OPC UA and MQTT to NGESO's Single Markets Platform, "
+        "as an intermediate data host.\n\n"
         "Exit codes: 0 done; 1 what was asked about is wrong; 2 wrong usage or an unreadable file; "
         "3 the gateway could not start or had to end."
     ),

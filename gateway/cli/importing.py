@@ -51,7 +51,7 @@ def importing(  # noqa: PLR0917 -- typer makes each an option, given by name
     state: StateFolder = None,
     encoding: Annotated[Encoding, typer.Option(help="How the file's characters are written.")] = Encoding.UTF8,
     results: Annotated[
-        Path | None, typer.Option(help="With --wait: where the verdicts go; default: FILE.results.csv.")
+        Path | None, typer.Option(help="With --wait: where the verdicts go; default: fleet.results.csv for fleet.csv.")
     ] = None,
     template: Annotated[Path | None, typer.Option(help="With 'headings': write an empty file that has them.")] = None,
     *,
