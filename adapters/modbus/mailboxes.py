@@ -31,11 +31,15 @@ OURS = (Role.ACKNOWLEDGE, Role.RESULT_SEQ)  # what we write there and look at wi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glimpse:
-    """A mailbox as the first step of a poll showed it; ``block`` where that was all of it, else ``readings``."""
+    """A mailbox as the first step of a poll showed it; ``block`` where that was all of it, else ``readings``.
+
+    ``ours_at`` is when our own numbers were read: a write may have come between them and the rest.
+    """
 
     sequence: int
     acknowledged: int
     result_seq: int
+    ours_at: int
     at: int
     block: Block | None = None
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -75,10 +79,17 @@ class BlockBox:
     async def glimpse(self) -> Glimpse:
         """The numbers that we wrote, then the site's block in one read."""
         first = self.spec.results + HOST_BLOCK[Role.ACKNOWLEDGE]
-        (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
+        (acknowledged, result_seq), ours_at = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
         registers, at = await self._line.read(Table.HOLDING, self.spec.site_block)
         block = parse_block(registers)
-        return Glimpse(sequence=block.sequence, acknowledged=acknowledged, result_seq=result_seq, at=at, block=block)
+        return Glimpse(
+            sequence=block.sequence,
+            acknowledged=acknowledged,
+            result_seq=result_seq,
+            ours_at=ours_at,
+            at=at,
+            block=block,
+        )
 
     async def unseen(self) -> tuple[int, int, int]:
         """Our numbers, and what the site has consumed."""
@@ -129,8 +140,14 @@ class PointBox:
             for point in block.points:
                 readings[point.spec.name] = read_point(point, cut(cells, block.window, point), at)
         request, acknowledged, result_seq = (number_of(self.spec, role, readings) for role in (Role.REQUEST_SEQ, *OURS))
-        at = readings[self._request.spec.name].at
-        return Glimpse(sequence=request, acknowledged=acknowledged, result_seq=result_seq, at=at, readings=readings)
+        return Glimpse(
+            sequence=request,
+            acknowledged=acknowledged,
+            result_seq=result_seq,
+            ours_at=min(reading.at for reading in readings.values()),
+            at=readings[self._request.spec.name].at,
+            readings=readings,
+        )
 
     async def unseen(self) -> tuple[int, int, int]:
         """Our numbers; what the site has consumed is not known either."""

@@ -145,7 +145,7 @@ class Poller:
             acknowledged=seen.acknowledged,
             result_seq=seen.result_seq,
             result_acknowledged=block.result_acknowledged,
-            at=seen.at,
+            at=seen.ours_at,
         )
         if frame is None:
             return None, [status]
@@ -153,6 +153,7 @@ class Poller:
 
     async def _glimpse(self, name: str, statuses: list[MailboxStatus]) -> Glimpse | None:
         """Look at a mailbox; None where the device refuses, or a role has no value, which is told once."""
+        began = self._line.now()
         try:
             return await self._boxes[name].glimpse()
         except NotWritten:
@@ -163,7 +164,7 @@ class Poller:
                 acknowledged=acknowledged,
                 result_seq=result_seq,
                 result_acknowledged=consumed,
-                at=self._line.now(),
+                at=began,
             )
             statuses.append(status)
             return None

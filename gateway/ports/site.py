@@ -81,6 +81,7 @@ class MailboxStatus:
     """What a mailbox shows besides a request; sent after each connect and whenever one of the numbers changes.
 
     ``request_seq`` is None where the site has not said it since our start: an empty register of ours is no zero of it.
+    ``at`` is not later than when RESULT_SEQ was read: a result may be written while the rest is.
     """
 
     mailbox: str

@@ -76,6 +76,16 @@ async def test_killed_in_the_middle_and_run_again_each_asset_is_created_once(tmp
     assert here.effects() == [fleet.name(number) for number in range(1, 10_001)]
 
 
+async def _interrupted(process: asyncio.subprocess.Process) -> bytes:
+    """Press Ctrl-C as people do: again, when nothing came of it for a while; what the command said then."""
+    said = asyncio.create_task(process.communicate())
+    while not said.done():
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await asyncio.wait({said}, timeout=5)
+    return said.result()[1]
+
+
 async def test_stopped_by_ctrl_c_it_says_how_far_it_came_and_that_it_goes_on(tmp_path: Path) -> None:
     """SIGINT while the verdicts are waited for: exit code 130, one sentence, and the same again ends it."""
     file = fleet.write(tmp_path / "fleet.csv", 20)

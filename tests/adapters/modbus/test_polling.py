@@ -48,6 +48,19 @@ async def test_the_poll_is_few_requests_in_the_promised_order(rig: Rig) -> None:
     assert reads == [(3, 1200, 2), (3, 1000, 125), (1, 2, 1), (3, 2000, 3), (4, 30, 1), (3, 1000, 1)]
 
 
+async def test_our_own_numbers_are_as_old_as_their_own_read(rig: Rig) -> None:
+    """They are read before the request: a result written in between must not look like one that the site has lost."""
+    rig.site.set_registers(2000, [42, 1, 2])
+    await rig.site.request(1, [123, 0, *SERIAL])
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        shown: list[object] = []
+        while not any(isinstance(item, Request) for item in shown):
+            shown += await session.read()
+    (told,) = [item for item in shown if isinstance(item, MailboxStatus)]
+    (asked,) = [item for item in shown if isinstance(item, Request)]
+    assert told.at < asked.seen_at
+
+
 async def test_a_payload_too_short_for_its_points_says_so(rig: Rig) -> None:
     """A point beyond LENGTH has no value, not the one of the request before."""
     rig.site.set_registers(1008, SERIAL)
