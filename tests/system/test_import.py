@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from asyncio.subprocess import PIPE
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,16 +77,6 @@ async def test_killed_in_the_middle_and_run_again_each_asset_is_created_once(tmp
     assert here.effects() == [fleet.name(number) for number in range(1, 10_001)]
 
 
-async def _interrupted(process: asyncio.subprocess.Process) -> bytes:
-    """Press Ctrl-C as people do: again, when nothing came of it for a while; what the command said then."""
-    said = asyncio.create_task(process.communicate())
-    while not said.done():
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        await asyncio.wait({said}, timeout=5)
-    return said.result()[1]
-
-
 async def test_stopped_by_ctrl_c_it_says_how_far_it_came_and_that_it_goes_on(tmp_path: Path) -> None:
     """SIGINT while the verdicts are waited for: exit code 130, one sentence, and the same again ends it."""
     file = fleet.write(tmp_path / "fleet.csv", 20)
@@ -93,7 +84,12 @@ async def test_stopped_by_ctrl_c_it_says_how_far_it_came_and_that_it_goes_on(tmp
     async with world(tmp_path / "w", timings=never) as here, here.gateway():
         here.smp.faults.hold_callbacks()
         command = [*import_command(here, file), "--wait"]
-        waiting = await asyncio.create_subprocess_exec(*command, env={**os.environ, **here.environ}, stderr=PIPE)
+        waiting = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **here.environ},
+            stderr=PIPE,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        )
         await here.smp.arrived(1)
         waiting.send_signal(signal.SIGINT)
         _, err = await waiting.communicate()
