@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,6 @@ from gateway.building import Parts, adapters, background, failure, seals_of, tru
 from gateway.core.control import STATUS
 from gateway.core.point import Reading, Snapshot
 from gateway.core.record import Debts
-from gateway.core.relay import CallbackRule
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.edge.control import actor_of
 from gateway.edge.control_client import ControlClient, answers
@@ -33,7 +32,7 @@ from gateway.flow.account import Account
 from gateway.flow.attention import AttentionWatch
 from gateway.flow.desk import Desk
 from gateway.flow.holds import Holds
-from gateway.flow.imports import Imports, Tenant
+from gateway.flow.imports import Imports
 from gateway.flow.notary import Notary, Seal
 from gateway.flow.operator import Operator
 from gateway.flow.outage import OutageWatch
@@ -59,8 +58,8 @@ from gateway.ports import (
     Journal,
     OperationHandlers,
 )
-from gateway.settings.configuration import Configuration, DatabaseAddress, SiteConnection, load
-from gateway.settings.difference import Difference
+from gateway.rereading import applying, callback_rules, read_again, tenants_of
+from gateway.settings.configuration import Configuration, DatabaseAddress, SiteConnection
 from gateway.standing import Standing
 from gateway.telemetry import Telemetry
 from gateway.upkeep import unusable
@@ -112,7 +111,7 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
             raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
         operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
         registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
-        imports = Imports(journal, _tenants(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
+        imports = Imports(journal, tenants_of(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
         notary = Notary(journal, lambda: seals_of(configuration), clock=SystemClock(), telemetry=telemetry)
         holds = Holds(journal, telemetry, configuration.sites)
         handlers = {**operator.handlers(), **registrar.handlers(), **imports.handlers(), **notary.handlers()}
@@ -155,13 +154,6 @@ async def read_once(
         while not wanted <= found.keys():
             found |= {item.point: item for item in await session.read() if isinstance(item, Reading)}
     return found
-
-
-def _tenants(configuration: Configuration) -> dict[str, Tenant]:
-    return {
-        name: Tenant(environment=each.environment, profile=configuration.environments[each.environment].profile)
-        for name, each in configuration.participants.items()
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +199,7 @@ async def gateway(
             entropy=parts.entropy,
             telemetry=telemetry,
         )
-        tenants, others = _tenants(configuration), _callback_rules(configuration)
+        tenants, others = tenants_of(configuration), callback_rules(configuration)
         receiver = Receiver(
             journal,
             accounts,
@@ -265,8 +257,8 @@ async def gateway(
         _watch(state, journal, served, configured=accounts, signals=signals, parts=parts, start=start)
         state.reloads = reloads = Reloads(
             configuration,
-            read=partial(_read, configuration, environ),
-            apply=_applying(
+            read=partial(read_again, configuration, environ),
+            apply=applying(
                 parts,
                 serving=serving,
                 accounts=accounts,
@@ -345,19 +337,6 @@ def _debts(where: Path | DatabaseAddress) -> Debts:
         return reader.debts()
 
 
-def _callback_rules(configuration: Configuration) -> dict[str, list[tuple[str, CallbackRule]]]:
-    """What each participant's sites want to know of callbacks that are no verdicts."""
-    wanted: dict[str, list[tuple[str, CallbackRule]]] = {}
-    for site in configuration.sites.values():
-        wanted.setdefault(site.participant, []).extend((site.site, rule) for rule in site.callback_rules)
-    return wanted
-
-
-async def _read(running: Configuration, environ: Mapping[str, str]) -> Configuration:
-    """Read the files anew, beside the loop: a thousand sites take their time."""
-    return await asyncio.to_thread(load, running.source, adapters=adapters(), state=running.state, environ=environ)
-
-
 def _watch(
     state: Standing,
     journal: StoredJournal,
@@ -376,29 +355,3 @@ def _watch(
     )
     start(state.unmatched.run(), "unmatched callbacks")
     start(state.attention.run(), "attention")
-
-
-def _applying(
-    parts: Parts,
-    *,
-    serving: Serving,
-    accounts: dict[str, Account],
-    tenants: dict[str, Tenant],
-    others: dict[str, list[tuple[str, CallbackRule]]],
-) -> Callable[[Configuration, Difference], Awaitable[None]]:
-    """How a configuration that was read again comes to bear; what may fail comes before anything is changed."""
-
-    async def apply(wanted: Configuration, difference: Difference) -> None:
-        credentials = [parts.credentials(wanted.participants[name]) for name in difference.participants]
-        for identity, signer in credentials:
-            account = accounts.get(identity.participant)
-            if account is not None:
-                account.rekey(identity, signer)
-            else:
-                accounts[identity.participant] = parts.account(identity, signer)
-        tenants.update(_tenants(wanted))
-        others.clear()
-        others.update(_callback_rules(wanted))
-        await serving.reconfigure(wanted.sites)
-
-    return apply

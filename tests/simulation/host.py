@@ -17,8 +17,9 @@ from gateway.core.jwk import KeyRecord
 from gateway.core.profile import Profile
 from gateway.edge.journal.connection import Connection, create_file, open_reading, open_writing
 from gateway.edge.journal.engine import Beside
+from gateway.edge.journal.options import Options
 from gateway.edge.journal.statements import Commit, Reading
-from gateway.edge.journal.stored import Options, StoredJournal
+from gateway.edge.journal.stored import StoredJournal
 from gateway.edge.journal.writer import Writer
 from gateway.errors import ControlRefused
 from gateway.flow.acceptance import Services

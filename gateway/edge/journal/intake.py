@@ -10,7 +10,7 @@ from gateway.core.message import Attempt, Draft, Hop, Lane, MailboxPosition, Mes
 from gateway.core.record import Appended, Changed, Outgoing, Portion
 from gateway.core.relay import RelayRule
 from gateway.core.transaction import TERMINAL, Event, State, advance
-from gateway.edge.journal import attesting, listing, moving, registry, rows
+from gateway.edge.journal import attesting, listing, moving, owing, registry, rows
 from gateway.edge.journal.moving import UNSURE, Cause
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalFull
@@ -55,7 +55,7 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         commit.run("delete_sequel", parent_id=draft.follows, message=draft.lane.message)
     hops = {**draft.hops, Hop.SETTLED: commit.now} if state in TERMINAL else draft.hops
     moving.record_hops(commit, draft.id, hops)
-    relays = moving.make_relays(commit, draft.lane, draft.id, draft.rules, state)
+    relays = owing.make_relays(commit, draft.lane, draft.id, draft.rules, state)
     submission = None
     if free and outgoing is not None:
         whole = (Portion(rows=range(draft.rows)),)
@@ -133,7 +133,7 @@ def _tell_again(commit: Commit, draft: Draft, replies: Sequence[RelayRule], stat
         (pending,) = rows.load_rules(f"[{text}]")
         if pending.reply is not None:
             return False
-    return bool(moving.make_relays(commit, draft.lane, draft.id, replies, state))
+    return bool(owing.make_relays(commit, draft.lane, draft.id, replies, state))
 
 
 def is_free(commit: Commit, lane: Lane, *, after_verdict: bool) -> bool:

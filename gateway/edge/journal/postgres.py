@@ -31,12 +31,13 @@ from gateway.core.sharing import LEASE_S, Hint
 from gateway.edge.journal import news, verdicts
 from gateway.edge.journal.engine import Beside, ConnectionLost, OutOfSpace, StatementFailed, Ward
 from gateway.edge.journal.leases import Shared
+from gateway.edge.journal.options import Options
 from gateway.edge.journal.postgres_connection import Database, open_reading
 from gateway.edge.journal.postgres_hearing import hear
 from gateway.edge.journal.postgres_writing import SHOW_OUT, WritingConnection, machine, open_writing
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.statements import Commit, Reading, Row
-from gateway.edge.journal.stored import Options, StoredJournal
+from gateway.edge.journal.stored import StoredJournal
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken, JournalError, JournalLocked, JournalMismatch
 from gateway.ports import Clock

@@ -6,7 +6,7 @@ from gateway.core.evidence import exhibits
 from gateway.core.message import Hops, Lane, Message
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import State
-from gateway.edge.journal import attesting, moving, rows
+from gateway.edge.journal import attesting, moving, owing, rows
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.errors import JournalError
 
@@ -37,7 +37,7 @@ def number_relay(commit: Commit, relay_id: int, found: int) -> Relay:
         return relay
     row = commit.one("mailbox_position", site=relay.site, mailbox=mailbox)
     previous = found if row is None or row[3] is None else row[3]
-    result_seq = moving.take_result_seq(commit, relay.site, mailbox, previous)
+    result_seq = owing.take_result_seq(commit, relay.site, mailbox, previous)
     commit.run("number_relay", id=relay_id, result_seq=result_seq)
     return _find(commit, relay_id)
 

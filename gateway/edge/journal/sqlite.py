@@ -36,8 +36,9 @@ from gateway.edge.journal.connection import (
 )
 from gateway.edge.journal.engine import OutOfSpace, StatementFailed
 from gateway.edge.journal.lock import locked
+from gateway.edge.journal.options import Options
 from gateway.edge.journal.statements import Reading
-from gateway.edge.journal.stored import Options, StoredJournal
+from gateway.edge.journal.stored import StoredJournal
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken
 from gateway.ports import Clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -49,30 +48,13 @@ from gateway.edge.journal import (
 from gateway.edge.journal.engine import Asking, Beside
 from gateway.edge.journal.leases import Alone
 from gateway.edge.journal.moving import Cause
+from gateway.edge.journal.options import Options
 from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.writer import Writer
 from gateway.errors import JournalBroken, JournalFull
 from gateway.ports import Leases
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a journal behaves; ``after_verdict`` is the profile's pipeline, by environment or for all.
-
-    ``is_full`` says whether intake must stop so that what was accepted can be finished, ``is_ours`` what we serve.
-    """
-
-    after_verdict: bool | Mapping[str, bool]
-    is_full: Callable[[], bool]
-    is_ours: Callable[[Lane], bool] = bool
-
-    def waits_for_verdict(self, lane: Lane) -> bool:
-        """Whether AWAITING blocks this lane."""
-        if isinstance(self.after_verdict, bool):
-            return self.after_verdict
-        return self.after_verdict.get(lane.environment, False)
 
 
 class StoredJournal:
