@@ -178,4 +178,4 @@ def _names(certificate: dict[str, object]) -> frozenset[str]:
     """The names in a certificate, as `ssl` shows it: of its subject, and those that it is valid for beside that."""
     subject, others = certificate.get("subject", ()), certificate.get("subjectAltName", ())
     common = [value for part in subject for name, value in part if name == "commonName"]  # type: ignore[attr-defined]  # tuples, says `ssl`
-    return frozenset([*common, *(value for kind, value in others if kind == "DNS")])  # type: ignore[attr-defined]
+    return frozenset([*common, *(value for kind, value in others if kind == "DNS")])  # type: ignore[attr-defined]  # as above

@@ -179,7 +179,13 @@ class MapLine:
         if self._asked_at is not None and loop.time() >= self._asked_at + self._silence_s:
             raise self._silent()
 
-    async def read(self, table: Table, window: range, *, ahead: bool = False) -> tuple[Sequence[int], int]:  # noqa: ARG002
+    async def read(
+        self,
+        table: Table,
+        window: range,
+        *,
+        ahead: bool = False,  # noqa: ARG002 - nothing waits for its turn here
+    ) -> tuple[Sequence[int], int]:
         """The cells of ``window``, and now.
 
         Raises:
