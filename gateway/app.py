@@ -109,9 +109,12 @@ async def open_control_or_journal(configuration: Configuration, telemetry: Telem
             journal = await stack.enter_async_context(open_journal(configuration, os.environ, SystemClock(), telemetry))
         except JournalLocked as error:
             raise ControlUnreachable(f"{error}, which does not answer operators (yet, or any more)") from error
-        operator = Operator(journal, {}, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry)
+        tenants = tenants_of(configuration)
+        operator = Operator(
+            journal, {}, tenants, sender=None, signals=Signals(), clock=SystemClock(), telemetry=telemetry
+        )
         registrar = Registrar(journal, {}, signals=Signals(), telemetry=telemetry)
-        imports = Imports(journal, tenants_of(configuration), sender=None, clock=SystemClock(), telemetry=telemetry)
+        imports = Imports(journal, tenants, sender=None, clock=SystemClock(), telemetry=telemetry)
         notary = Notary(journal, lambda: seals_of(configuration), clock=SystemClock(), telemetry=telemetry)
         holds = Holds(journal, telemetry, configuration.sites)
         handlers = {**operator.handlers(), **registrar.handlers(), **imports.handlers(), **notary.handlers()}
@@ -274,6 +277,7 @@ async def gateway(
         operator = Operator(
             journal,
             accounts,
+            tenants,
             sender=sender,
             signals=signals,
             clock=parts.clock,

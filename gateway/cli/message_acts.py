@@ -77,7 +77,10 @@ def retry(
 def refuse(
     path: ConfigPath, message_id: MessageId, reason: WhyOption, state: StateFolder = None, *, as_json: AsJson = False
 ) -> None:
-    """Refuse a parked message for good; its site is told, with the reason. Works without a running gateway too."""
+    """Refuse for good what is parked, or withdraw what was not sent yet; its site is told, with the reason.
+
+    Of a message that was sent in part, the rest is withdrawn. Works without a running gateway too.
+    """
     _act(path, state, message_id, _order(Act.REFUSE, reason), as_json=as_json)
 
 

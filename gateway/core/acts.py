@@ -1,4 +1,4 @@
-"""What an operator can do to a message that the gateway cannot go on with by itself: the exits of PARKED and ESCALATED.
+"""What an operator can do to a message: the exits of PARKED and ESCALATED, and withdrawing what was not sent yet.
 
 Nothing here is a transition of its own: an act is possible where core.transaction knows its event, and nowhere else.
 """

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.core.message import Lane
+from gateway.core.sharing import Owner
 from gateway.core.transaction import State
-
-Owner = tuple[str, str]  # environment, participant
 
 
 class Stuck(StrEnum):
@@ -58,7 +57,9 @@ def _waiting(
     for (lane, state), count in unfinished.messages.items():
         owner = (lane.environment, lane.participant)
         if owner not in configured:
-            said = f"messages left behind in environment {lane.environment}, where the participant is not served"
+            said = (
+                f"messages left behind in environment {lane.environment}: serve it there, or `messages refuse|resolve`"
+            )
             yield lane.participant, Stuck.LEFT, said, count
         elif owner in served and state in _PEOPLE:
             why, said = _PEOPLE[state]

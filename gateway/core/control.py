@@ -288,6 +288,27 @@ class Sealed(Answer):
 SEAL = Operation(method="POST", path="/v1/participants/{participant}/checkpoints", order=Nothing, answer=Sealed)
 
 
+# ---------------------------------------------------------------- callbacks that belong to nothing
+class DismissOrder(Order):
+    """Which unmatched callback needs nobody's attention any more, and why."""
+
+    environment: Literal["live", "test"]
+    issuer: str
+    jti: str
+    reason: Reason
+
+
+class Dismissed(Answer):
+    """The callback that was dismissed."""
+
+    jti: str
+
+
+DISMISS = Operation(
+    method="POST", path="/v1/participants/{participant}/dismissals", order=DismissOrder, answer=Dismissed
+)
+
+
 # ---------------------------------------------------------------- assets made long ago
 class OldAsset(Order):
     """An asset that exists at the SMP; ``line`` is where the participant's file tells of it."""

@@ -119,6 +119,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     **_verdicts(State.ESCALATED),  # a late callback wins
     # rows of a submission that ended for other rows' sake: refused by the SMP, or expired before it was sent again
     **{(state, Event.RELEASED): State.ACCEPTED for state in _CARRIED},
+    # what the SMP has nothing of can be withdrawn
+    (State.ACCEPTED, Event.OPERATOR_REFUSED): State.REFUSED,
+    (State.WAITING, Event.OPERATOR_REFUSED): State.REFUSED,
     # any local step failing the same way three times
     (State.ACCEPTED, Event.POISON): State.PARKED,
     (State.PARKED, Event.OPERATOR_ACCEPTED): State.ACCEPTED,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.core.attention import Owner, Stuck, attention
+from gateway.core.attention import Stuck, attention
+from gateway.core.sharing import Owner
 from gateway.flow.account import Account
 from gateway.flow.signals import Signals
 from gateway.flow.trouble import Trouble

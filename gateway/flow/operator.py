@@ -1,10 +1,12 @@
-"""What operators decide, carried out: the exits of PARKED and ESCALATED, and the release of a held participant.
+"""What operators decide, carried out: what becomes of a message, of an unmatched callback, of a held participant.
 
 Rules
 -----
 * Every act has an actor and a reason, and both are on disk with it.
 * An act is judged by the state in its own commit; what can be done now is said when it is another one.
 * A submission that is sent again keeps its id and bytes, and leaves like any other: when the SMP may be spoken to.
+* Nobody asks about a message that was left behind, since its participant is not served in that environment any more:
+  there an operator may end a doubt that is the gateway's elsewhere, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -17,22 +19,26 @@ from gateway.core import acts, strict_json
 from gateway.core.acts import Act, Decision
 from gateway.core.control import (
     ACT,
+    DISMISS,
     PARTICIPANTS,
     RELEASE,
     Acted,
     ActOrder,
+    Dismissed,
+    DismissOrder,
     Operation,
     ParticipantList,
     ParticipantStanding,
     Released,
     ReleaseOrder,
 )
-from gateway.core.message import ASSETS, Created, Message
+from gateway.core.message import ASSETS, Created, Lane, Message
 from gateway.core.record import Changed
-from gateway.core.transaction import TERMINAL, State
+from gateway.core.transaction import TERMINAL, Event, State
 from gateway.errors import ControlRefused, StrictJsonError, TransitionRefused
 from gateway.flow.account import Account
 from gateway.flow.elsewhere import SeeTo, everything
+from gateway.flow.imports import Tenant
 from gateway.flow.sender import Sender
 from gateway.flow.signals import Signals
 from gateway.ports import Call, Clock, Journal, OperationHandler, OperationHandlers
@@ -49,12 +55,13 @@ WORDS: Mapping[Act, str] = {
 }
 # What to do about a message that allows no act, by what it waits for.
 _PATIENCE: Mapping[State, str] = {
-    State.ACCEPTED: "it is sent as soon as the SMP may be spoken to; `smp-gateway status` says what keeps it",
-    State.WAITING: "it waits for its aligned assets",
     State.SENDING: "it is being sent; look again in a moment",
     State.IN_DOUBT: "the gateway is asking the SMP; if that fails it becomes escalated, and then it is yours",
     State.AWAITING: "the SMP has it and owes the verdict; without one it becomes escalated, and then it is yours",
 }
+# How a submission that was left behind comes to be the operator's.
+_GIVEN_UP: Mapping[State, Event] = {State.IN_DOUBT: Event.DOUBT_DEADLINE, State.AWAITING: Event.VERDICT_LIMIT}
+_RESOLVING = frozenset({Act.RESOLVE_COMPLETED, Act.RESOLVE_FAILED})
 
 
 class Operator:
@@ -64,6 +71,7 @@ class Operator:
         self,
         journal: Journal,
         accounts: Mapping[str, Account],
+        tenants: Mapping[str, Tenant],
         *,
         sender: Sender | None,
         signals: Signals,
@@ -74,6 +82,7 @@ class Operator:
         self._see_to = see_to
         self._journal = journal
         self._accounts = accounts
+        self._tenants = tenants
         self._sender = sender
         self._signals = signals
         self._clock = clock
@@ -81,7 +90,7 @@ class Operator:
 
     def handlers(self) -> OperationHandlers:
         """What is answered here; releasing needs accounts, which only a running gateway has."""
-        handlers: dict[Operation[Any, Any], OperationHandler] = {ACT: self.act}
+        handlers: dict[Operation[Any, Any], OperationHandler] = {ACT: self.act, DISMISS: self.dismiss}
         if self._sender is not None:
             handlers |= {PARTICIPANTS: self.participants, RELEASE: self.release}
         return handlers
@@ -96,8 +105,11 @@ class Operator:
         order = call.order
         created = tuple(Created(ref=each.ref, smp_id=each.smp_id) for each in order.created)
         decision = Decision(act=order.act, actor=call.actor, reason=order.reason, created=created)
-        _judge(message, decision)
+        left = self._is_left_behind(message)
+        _judge(message, decision, left=left)
         try:
+            if left and order.act in _RESOLVING:
+                await self._give_up(message)
             changed = await (self._resend if order.act is Act.RESEND else self._decide)(message, decision)
         except TransitionRefused:  # it moved since it was looked at
             raise _not_now(await self._find(message.id), order.act) from None
@@ -105,6 +117,21 @@ class Operator:
         now = await self._find(message.id)
         others = {each.message_id for each in changed} - {message.id}
         return Acted(message=message.id, act=order.act, before=message.state, state=now.state, others=sorted(others))
+
+    def _is_left_behind(self, message: Message) -> bool:
+        tenant = self._tenants.get(message.lane.participant)
+        return tenant is None or tenant.environment != message.lane.environment
+
+    async def _give_up(self, message: Message) -> None:
+        """Commit ESCALATED for what the SMP may have of a message that was left behind."""
+        said = f"left behind: {message.lane.participant} is not served in environment {message.lane.environment}"
+        for submission in await self._journal.submissions(message.id):
+            event = _GIVEN_UP.get(submission.state)
+            if event is not None:
+                changed = await self._journal.resolve(
+                    submission.id, event, verdict=None, transaction_id=None, due_at=None, note=said
+                )
+                self._signals.changed(changed)
 
     async def _find(self, beginning: str) -> Message:
         found = await self._journal.named(beginning) if _ID.fullmatch(beginning) else []
@@ -158,6 +185,23 @@ class Operator:
                 state=each.state,
             )
 
+    # ------------------------------------------------------------ callbacks
+    async def dismiss(self, call: Call) -> Dismissed:
+        """Answer core.control.DISMISS."""
+        if not isinstance(call.order, DismissOrder):
+            raise TypeError(call.order)
+        name, order = call.parameters["participant"], call.order
+        self._see_to(name)
+        lane = Lane(environment=order.environment, participant=name, site="", message="")
+        if not await self._journal.dismiss(lane, order.issuer, order.jti, actor=call.actor, reason=order.reason):
+            said = f"callback {order.jti:.64} is no unmatched one"
+            raise ControlRefused("wrong_state", said, advice="`smp-gateway callbacks show` says what became of it")
+        self._signals.dismissed.set()
+        self._telemetry.emit(
+            "operator_acted", act="dismiss", actor=call.actor, reason=order.reason, participant=name, jti=order.jti
+        )
+        return Dismissed(jti=order.jti)
+
     # ------------------------------------------------------------ participants
     async def participants(self, _call: Call) -> ParticipantList:
         """Answer core.control.PARTICIPANTS."""
@@ -203,26 +247,35 @@ class Operator:
         return Released(participant=name, held=held)
 
 
-def _judge(message: Message, decision: Decision) -> None:
+def _judge(message: Message, decision: Decision, *, left: bool) -> None:
     """See that a message allows an act, and that what came with it belongs to the message.
+
+    With ``left`` nobody else does anything about it.
 
     Raises:
         ControlRefused: it does not.
     """
     if decision.created and decision.act is not Act.RESOLVE_COMPLETED:
         raise ControlRefused("invalid", "ids of the SMP belong to resolve --as completed", advice="leave them out")
-    if message.state in TERMINAL or not acts.possible(message.state):
-        raise _not_now(message, decision.act)
+    mine = left and message.state in _GIVEN_UP and decision.act in _RESOLVING
+    if message.state in TERMINAL or not (mine or acts.possible(message.state)):
+        raise _not_now(message, decision.act, left=left)
+    if left and decision.act is Act.RESEND:
+        said = f"{message.lane.participant} is not served in environment {message.lane.environment} any more"
+        advice = "find out at the SMP what became of it, then `messages resolve`"
+        raise ControlRefused("left_behind", said, advice=advice)
     strangers = [each.ref for each in decision.created if each.ref not in _names(message)]
     if strangers:
         said = f"the message has no asset or unit {', '.join(map(repr, strangers[:5]))}"
         raise ControlRefused("invalid", said, advice="`smp-gateway messages show` lists its content")
 
 
-def _not_now(message: Message, act: Act) -> ControlRefused:
+def _not_now(message: Message, act: Act, *, left: bool = False) -> ControlRefused:
     """Say which acts a message allows now, or why none."""
     said = f"{WORDS[act]} is not possible: message {message.id} is {message.state}"
     allowed = acts.possible(message.state)
+    if left and message.state in _GIVEN_UP:
+        allowed = (Act.RESOLVE_COMPLETED, Act.RESOLVE_FAILED)
     if allowed:
         return ControlRefused("wrong_state", said, advice=f"possible now: {', '.join(WORDS[each] for each in allowed)}")
     return ControlRefused("wrong_state", said, advice=_PATIENCE.get(message.state, "that is final"))

@@ -21,6 +21,7 @@ class Signals:
         self._progress: dict[str, asyncio.Event] = {}
         self._overdue: dict[tuple[str, State], asyncio.Event] = {}
         self.unmatched = asyncio.Event()  # set when a callback came that belongs to nothing that is known
+        self.dismissed = asyncio.Event()  # set when somebody said that such a callback needs no attention
         self.attention = asyncio.Event()  # set when a message began or ceased to wait for people
         self._lane_listeners: list[Callable[[Changed], None]] = []
 

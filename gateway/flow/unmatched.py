@@ -1,7 +1,8 @@
 """Callbacks that stay unmatched: they may come before their transaction id, but not long before.
 
 One that is still nobody's after :data:`PATIENCE_US` means that the SMP speaks of something that we never sent, or that
-we lost; it is told when that begins and when it ends, per participant, and shown by `/readyz`.
+we lost; it is told when that begins and when it ends, per participant, and shown by `/readyz`. It ends when it is
+matched after all, or when somebody dismisses it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,19 @@ class UnmatchedWatch:
             if not self.degraded:
                 await self._signals.unmatched.wait()
             self._signals.unmatched.clear()
-            await asyncio.sleep(PATIENCE_US / 1_000_000 + 1)
+            await self._be_patient()
+
+    async def _be_patient(self) -> None:
+        """Let the time pass in which a callback may still be matched; look at once when people dismiss one."""
+        end = asyncio.get_running_loop().time() + PATIENCE_US / 1_000_000 + 1
+        while True:
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._signals.dismissed.wait()
+            except TimeoutError:
+                return
+            self._signals.dismissed.clear()
+            self._judge(await self._journal.unmatched(self._clock.now() - PATIENCE_US))
 
     def _judge(self, counts: Mapping[str, int]) -> None:
         for who in counts.keys() | self._troubles.keys():
@@ -50,6 +63,7 @@ class UnmatchedWatch:
             if not count and trouble.ends():
                 self._telemetry.emit("callbacks_matched", participant=who)
             elif count:
-                trouble.begins(f"{count} callbacks belong to nothing that is known (callbacks list)", self._clock.now())
+                said = f"{count} callbacks belong to nothing that is known (callbacks list --as orphan, then dismiss)"
+                trouble.begins(said, self._clock.now())
                 if not began:
                     self._telemetry.emit("callbacks_unmatched", participant=who, count=count)

@@ -122,6 +122,12 @@ class Journal(Protocol):
     async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
         """Keep that an operator released a held participant."""
 
+    async def dismiss(self, lane: Lane, issuer: str, jti: str, *, actor: str, reason: str) -> bool:
+        """Keep that an unmatched callback of the lane's participant needs nobody's attention, with who and why.
+
+        It is still matched if it can be. False when it is matched, unknown or dismissed already.
+        """
+
     async def hold_site(self, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
         """Keep that nothing may be written to ``lane.site``, or may again, with who and why; False when it is so."""
 

@@ -9,14 +9,16 @@ from gateway.core.message import Problem
 from gateway.core.transaction import State
 
 EXITS = {
+    State.ACCEPTED: (Act.REFUSE,),
+    State.WAITING: (Act.REFUSE,),
     State.PARKED: (Act.RETRY, Act.REFUSE),
     State.ESCALATED: (Act.RESEND, Act.RESOLVE_COMPLETED, Act.RESOLVE_FAILED),
 }
 
 
 @pytest.mark.parametrize("state", State)
-def test_only_what_is_stuck_is_for_people(state: State) -> None:
-    """PARKED and ESCALATED have their exits, every other state has none."""
+def test_only_what_is_stuck_or_not_sent_is_for_people(state: State) -> None:
+    """PARKED and ESCALATED have their exits, what was not sent can be withdrawn, every other state has none."""
     assert possible(state) == EXITS.get(state, ())
 
 

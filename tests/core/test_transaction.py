@@ -22,7 +22,8 @@ awaiting:   success>completed  partial_success>partial  failure>failed  verdict_
 escalated:  operator_resent>sending  operator_completed>completed  operator_failed>failed  found_pending>awaiting
 escalated:  success>completed  partial_success>partial  failure>failed
 parked:     operator_accepted>accepted  operator_refused>refused
-accepted:   released>accepted
+accepted:   released>accepted  operator_refused>refused
+waiting:    operator_refused>refused
 sending:    released>accepted
 in_doubt:   released>accepted
 awaiting:   released>accepted

@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from gateway.core.attention import Owner, Unfinished
+from gateway.core.attention import Unfinished
 from gateway.core.message import Lane
 from gateway.core.profile import Profile
+from gateway.core.sharing import Owner
 from gateway.core.transaction import State
 from gateway.flow.attention import AttentionWatch
 from gateway.flow.signals import Signals

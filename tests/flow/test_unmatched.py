@@ -57,3 +57,35 @@ def test_a_callback_that_stays_unmatched_is_an_alarm_until_it_is_matched() -> No
     log, looks = run(story())
     assert [json.loads(line)["event"] for line in log.splitlines()] == ["callbacks_unmatched", "callbacks_matched"]
     assert looks == 1
+
+
+def test_a_dismissal_ends_the_alarm_at_once_and_keeps_an_eye_on_what_came_since() -> None:
+    """Two come four minutes apart; the first is dismissed as soon as it is told; the second is told in its own time."""
+
+    async def story() -> tuple[str, list[int]]:
+        journal, signals, log, clock = Lost(), Signals(), io.StringIO(), VirtualClock()
+        watch = UnmatchedWatch(
+            journal,  # type: ignore[arg-type]  # the one method that it uses
+            signals=signals,
+            clock=clock,
+            telemetry=Telemetry(stream=log),
+        )
+        task = asyncio.create_task(watch.run())
+        await asyncio.sleep(1)
+        for wait in (240.0, 62.0):
+            journal.came.append(clock.now())
+            signals.unmatched.set()
+            await asyncio.sleep(wait)
+        shown = [len(watch.degraded)]
+        del journal.came[0]
+        signals.dismissed.set()
+        for wait in (0.1, 301):
+            await asyncio.sleep(wait)
+            shown.append(len(watch.degraded))
+        task.cancel()
+        return log.getvalue(), shown
+
+    log, shown = run(story())
+    assert shown == [1, 0, 1]
+    names = [json.loads(line)["event"] for line in log.splitlines()]
+    assert names == ["callbacks_unmatched", "callbacks_matched", "callbacks_unmatched"]

@@ -25,6 +25,7 @@ from gateway.errors import ControlRefused
 from gateway.flow.acceptance import Services
 from gateway.flow.account import Account, Identity
 from gateway.flow.gate import Gate
+from gateway.flow.imports import Tenant
 from gateway.flow.operator import Operator
 from gateway.flow.receiver import Receiver
 from gateway.flow.reconciler import Reconciler
@@ -211,6 +212,7 @@ class Host:
             operator = Operator(
                 journal,
                 accounts,
+                {name: Tenant(environment="test", profile=self.profile) for name in accounts},
                 sender=sender,
                 signals=signals,
                 clock=clock,

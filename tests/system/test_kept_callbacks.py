@@ -10,6 +10,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from tests.system.commands import smp_gateway
 from tests.system.rig import World, holds, world
 from tests.system.test_callbacks import SLOW_POLLS, awaiting, sign, verdict
 
@@ -45,6 +46,15 @@ async def test_every_kept_callback_is_listed_and_shown(tmp_path: Path) -> None:
         code, shown = run("show", "a-")
         assert (code, "Maintenance" in shown) == (0, True)
         assert run("show", "nobody")[0] == 2
+        reason = ("--reason", "sent by NGESO for another host")
+        where = (str(here.folder / "gateway.yaml"), "--state", str(here.state))
+        dismissed = [
+            await smp_gateway("callbacks", "dismiss", where[0], jti, *reason, *where[1:], environ=here.environ)
+            for jti in ("nobody", "a-", "b-", "b-")
+        ]
+        assert [code for code, _, _ in dismissed] == [2, 1, 0, 1]
+        assert "sent by NGESO for another host" in run("list", "--as", "orphan")[1]
+        assert await running.gateway.journal.unmatched(time.time_ns() // 1000) == {}
     assert [event["jti"] for event in here.events("callback_quarantined")] == ["c-stale"]
 
 

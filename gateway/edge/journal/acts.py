@@ -1,6 +1,6 @@
-"""What operators decide: the exits of PARKED and ESCALATED, each in one transaction with who decided and why.
+"""What operators decide, each act in one transaction with who decided and why.
 
-Also which sites they hold.
+What becomes of a message, which sites are held, which unmatched callbacks need nobody's attention.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from gateway.core.acts import Decision
 from gateway.core.message import Attempt, Lane, Submission
 from gateway.core.record import Changed, SiteHold
-from gateway.core.transaction import TRANSITIONS, State
+from gateway.core.transaction import TRANSITIONS, State, advance
 from gateway.edge.journal import attesting, intake, moving, rows
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 
+_UNSENT = frozenset({State.ACCEPTED, State.WAITING})
 _NAMED = 6  # ids that begin alike, of which all are shown
 
 
@@ -48,10 +49,20 @@ def decide(commit: Commit, message_id: str, decision: Decision) -> Sequence[Chan
         problems=decision.problems,
         created=decision.created,
     )
+    state = _state_of(commit, message_id)
+    advance(state, cause.event)
+    if state in _UNSENT:
+        changed = moving.move_unsent(commit, message_id, cause)
+        return [] if changed is None else [changed]
     stuck = [each for each in submissions(commit, message_id) if (each.state, cause.event) in TRANSITIONS]
     if stuck:
         return [moving.move_submission(commit, each, cause) for each in stuck]
     return [moving.move_message(commit, message_id, cause)]
+
+
+def _state_of(reading: Reading, message_id: str) -> State:
+    (standing,) = reading.all("message_standing", id=message_id)
+    return State(standing[0])
 
 
 def resend(commit: Commit, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
@@ -93,3 +104,12 @@ def audit_release(commit: Commit, environment: str, participant: str, *, actor: 
     """Keep that a held participant was released, by whom and why."""
     lane = Lane(environment=environment, participant=participant, site="", message="")
     attesting.audit(commit, lane, None, "participant_released", actor=actor, detail=detail)
+
+
+def dismiss(commit: Commit, lane: Lane, issuer: str, jti: str, *, actor: str, reason: str) -> bool:
+    """Keep that an unmatched callback needs nobody's attention; False when there is no such one (any more)."""
+    whose = {"environment": lane.environment, "participant": lane.participant}
+    if commit.one("dismiss_callback", **whose, issuer=issuer, jti=jti, decision=f"{actor}: {reason}") is None:
+        return False
+    attesting.audit(commit, lane, None, "callback_dismissed", actor=actor, detail=f"callback {jti}: {reason}")
+    return True

@@ -472,7 +472,8 @@ UPDATE callback SET disposition = :disposition, note = :note, submission_id = :s
 WHERE environment = :environment AND issuer = :issuer AND jti = :jti
 
 -- :name callbacks
-SELECT environment, participant, issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
+SELECT environment, participant, issuer, jti, received_at, disposition, note, transaction_id, body, signature, dismissed
+FROM callback
 WHERE (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
     AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
     AND (CAST(:disposition AS TEXT) IS NULL OR disposition = :disposition)
@@ -481,11 +482,17 @@ ORDER BY received_at DESC, jti LIMIT :limit
 
 -- :name unmatched_callbacks
 SELECT participant, COUNT(*) FROM callback
-WHERE disposition = 'orphan' AND received_at <= :until
+WHERE disposition = 'orphan' AND dismissed IS NULL AND received_at <= :until
 GROUP BY participant ORDER BY participant
 
+-- :name dismiss_callback
+UPDATE callback SET dismissed = :decision
+WHERE environment = :environment AND participant = :participant AND issuer = :issuer AND jti = :jti
+    AND disposition = 'orphan' AND dismissed IS NULL
+RETURNING jti
+
 -- :name callbacks_of_message
-SELECT issuer, jti, received_at, disposition, note, transaction_id, body, signature FROM callback
+SELECT issuer, jti, received_at, disposition, note, transaction_id, body, signature, dismissed FROM callback
 WHERE submission_id IN (SELECT p.submission_id FROM part p WHERE p.message_id = :message_id)
 ORDER BY received_at, jti
 

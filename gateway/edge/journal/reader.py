@@ -91,6 +91,7 @@ class CallbackRow:
     transaction_id: str | None
     body: bytes
     signature: str
+    dismissed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +295,7 @@ def _attempt(row: Row) -> AttemptRow:
 
 
 def _callback(row: Row) -> CallbackRow:
-    issuer, jti, received_at, disposition, note, transaction_id, body, signature = row
+    issuer, jti, received_at, disposition, note, transaction_id, body, signature, dismissed = row
     return CallbackRow(
         issuer=issuer,
         jti=jti,
@@ -304,6 +305,7 @@ def _callback(row: Row) -> CallbackRow:
         transaction_id=transaction_id,
         body=body,
         signature=signature,
+        dismissed=dismissed,
     )
 
 

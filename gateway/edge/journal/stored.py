@@ -224,6 +224,10 @@ class StoredJournal:
         """See `ports.Journal`."""
         await self._commit(lambda c: acts.audit_release(c, environment, participant, actor=actor, detail=detail))
 
+    async def dismiss(self, lane: Lane, issuer: str, jti: str, *, actor: str, reason: str) -> bool:
+        """See `ports.Journal`."""
+        return await self._commit(lambda commit: acts.dismiss(commit, lane, issuer, jti, actor=actor, reason=reason))
+
     async def hold_site(self, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
         """See `ports.Journal`."""
         return await self._commit(lambda commit: acts.hold_site(commit, lane, held=held, actor=actor, reason=reason))
