@@ -78,7 +78,7 @@ def _mailbox(box: MailboxSpec, settings: ModbusConnection) -> Iterator[str]:
         said = f"its block is read in one answer of at most {settings.max_registers} registers"
         yield f"{said}: write capacity: {room}" if room >= 0 else f"{said}, and its header alone has {HEADER_REGISTERS}"
     for stretch in settings.forbidden:
-        if any(_touches(stretch, Table.HOLDING, block) for block in (box.site_block, box.host_block)):
+        if any(_touches(stretch, Table.HOLDING, block) for block in (*box.site_blocks, box.host_block)):
             yield f"its registers lie in {stretch}, which is forbidden on this connection"
 
 

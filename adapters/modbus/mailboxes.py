@@ -33,7 +33,8 @@ OURS = (Role.ACKNOWLEDGE, Role.RESULT_SEQ)  # what we write there and look at wi
 class Glimpse:
     """A mailbox as the first step of a poll showed it; ``block`` where that was all of it, else ``readings``.
 
-    ``ours_at`` is when our own numbers were read: a write may have come between them and the rest.
+    ``ours_at`` is when our own numbers were read: a write may have come between them and the rest. ``page`` is the
+    page that the site asks for, 0 for none.
     """
 
     sequence: int
@@ -41,6 +42,7 @@ class Glimpse:
     result_seq: int
     ours_at: int
     at: int
+    page: int = 0
     block: Block | None = None
     readings: Mapping[str, Reading] = field(default_factory=dict)
 
@@ -54,8 +56,8 @@ class Box(Protocol):
     async def glimpse(self) -> Glimpse:
         """Read what we wrote there and what the site asks, in as few requests as it takes."""
 
-    async def unseen(self) -> tuple[int, int, int]:
-        """Where the site has not said anything yet: acknowledged, result sequence, result acknowledged."""
+    async def unseen(self) -> tuple[int, int, int, int]:
+        """Where the site has not raised anything yet: acknowledged, result sequence, result acknowledged, page."""
 
     async def sequence(self) -> tuple[int, int]:
         """Read the request's number alone, and when."""
@@ -77,9 +79,10 @@ class BlockBox:
         self._payload = payload
 
     async def glimpse(self) -> Glimpse:
-        """The numbers that we wrote, then the site's block in one read."""
+        """The numbers that we wrote, the page that the site asks for, then the site's block in one read."""
         first = self.spec.results + HOST_BLOCK[Role.ACKNOWLEDGE]
         (acknowledged, result_seq), ours_at = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
+        page = await self._page()
         registers, at = await self._line.read(Table.HOLDING, self.spec.site_block)
         block = parse_block(registers)
         return Glimpse(
@@ -88,16 +91,17 @@ class BlockBox:
             result_seq=result_seq,
             ours_at=ours_at,
             at=at,
+            page=page,
             block=block,
         )
 
-    async def unseen(self) -> tuple[int, int, int]:
-        """Our numbers, and what the site has consumed."""
+    async def unseen(self) -> tuple[int, int, int, int]:
+        """Our numbers, what the site has consumed, and the page that it asks for."""
         first = self.spec.results + HOST_BLOCK[Role.ACKNOWLEDGE]
         (acknowledged, result_seq), _ = await self._line.read(Table.HOLDING, range(first, first + len(OURS)))
         consumed = self.spec.base + SITE_BLOCK[Role.RESULT_ACKNOWLEDGE]
         (result_acknowledged,), _ = await self._line.read(Table.HOLDING, range(consumed, consumed + 1))
-        return acknowledged, result_seq, result_acknowledged
+        return acknowledged, result_seq, result_acknowledged, await self._page()
 
     async def sequence(self) -> tuple[int, int]:
         """The first register of the block."""
@@ -120,6 +124,12 @@ class BlockBox:
             for point in self._payload
         }
         return {**readings, **payload}
+
+    async def _page(self) -> int:
+        if self.spec.pages is None:
+            return 0
+        (page,), _ = await self._line.read(Table.HOLDING, self.spec.page_block)
+        return page
 
 
 class PointBox:
@@ -149,8 +159,8 @@ class PointBox:
             readings=readings,
         )
 
-    async def unseen(self) -> tuple[int, int, int]:
-        """Our numbers; what the site has consumed is not known either."""
+    async def unseen(self) -> tuple[int, int, int, int]:
+        """Our numbers; what the site has consumed is not known either, and there are no pages."""
         readings: dict[str, Reading] = {}
         for block in self._first:
             for point in block.points:
@@ -158,7 +168,7 @@ class PointBox:
                     cells, at = await self._line.read(point.table, point.place.reach)
                     readings[point.spec.name] = read_point(point, cells, at)
         acknowledged, result_seq = (number_of(self.spec, role, readings) for role in OURS)
-        return acknowledged, result_seq, 0
+        return acknowledged, result_seq, 0, 0
 
     async def sequence(self) -> tuple[int, int]:
         """The request's point."""

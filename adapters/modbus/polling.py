@@ -146,6 +146,7 @@ class Poller:
             result_seq=seen.result_seq,
             result_acknowledged=block.result_acknowledged,
             at=seen.ours_at,
+            page=seen.page,
         )
         if frame is None:
             return None, [status]
@@ -157,7 +158,7 @@ class Poller:
         try:
             return await self._boxes[name].glimpse()
         except NotWritten:
-            acknowledged, result_seq, consumed = await self._boxes[name].unseen()
+            acknowledged, result_seq, consumed, page = await self._boxes[name].unseen()
             status = MailboxStatus(
                 mailbox=name,
                 request_seq=None,
@@ -165,6 +166,7 @@ class Poller:
                 result_seq=result_seq,
                 result_acknowledged=consumed,
                 at=began,
+                page=page,
             )
             statuses.append(status)
             return None
@@ -295,4 +297,4 @@ def _request(mailbox: str, frame: Frame, seen: Glimpse, snapshot: dict[str, Read
 def _numbers(status: MailboxStatus | None) -> tuple[int | None, ...] | None:
     if status is None:
         return None
-    return status.request_seq, status.acknowledged, status.result_seq, status.result_acknowledged
+    return status.request_seq, status.acknowledged, status.result_seq, status.result_acknowledged, status.page

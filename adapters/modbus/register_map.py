@@ -64,7 +64,7 @@ class RegisterMap:
                 self._theirs |= cells
                 self._blank |= cells
         for box in mailboxes.values():
-            block = {(Table.HOLDING, address) for address in box.site_block}
+            block = {(Table.HOLDING, address) for part in box.site_blocks for address in part}
             self._theirs |= block
             self._blank -= block
             self._blank |= {(Table.HOLDING, address) for address in box.site_block[:1]}

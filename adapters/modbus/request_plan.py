@@ -49,7 +49,7 @@ def _requests(config: ConnectionConfig, settings: ModbusConnection) -> Iterator[
 def _mailbox(
     box: MailboxSpec, points: dict[str, Point], payload: list[Point], settings: ModbusConnection
 ) -> Iterator[PlannedRequest]:
-    """What is read of a mailbox with every poll: our numbers and the site's block, and the request's number again."""
+    """What is read of a mailbox with every poll: our numbers and the site's, and the request's number again."""
     if box.bound:
         asked = [points[box.roles[role]] for role in (Role.REQUEST_SEQ, *OURS)]
         yield from _points(asked, settings.poll, settings)
@@ -60,6 +60,7 @@ def _mailbox(
     name = f"mailbox {box.name}"
     for window, brings in (
         (range(first, first + len(OURS)), ()),
+        *((part, ()) for part in (box.page_block,) if part),
         (box.site_block, names),
         (box.site_block[:1], ()),
     ):

@@ -290,7 +290,7 @@ class ModbusServerSession(ModbusSession):
 
 def _passing(step: Write) -> bool:
     if isinstance(step, RoleWrite):
-        return step.role is Role.HEARTBEAT
+        return step.passing or step.role is Role.HEARTBEAT
     return isinstance(step, PointWrite) and step.passing
 
 
@@ -301,6 +301,7 @@ def _name(step: Write) -> str:
 def _urgent(config: ConnectionConfig, points: dict[str, Point]) -> Iterator[Cell]:
     """The cells a change of which should be looked at now: the numbers that a site counts up."""
     for box in config.mailboxes.values():
+        yield from ((Table.HOLDING, address) for address in box.page_block)
         for role in (Role.REQUEST_SEQ, Role.RESULT_ACKNOWLEDGE):
             if not box.bound:
                 yield Table.HOLDING, box.base + SITE_BLOCK[role]

@@ -4,7 +4,8 @@ Rules
 -----
 * Only points with ``access: write`` and the gateway's own block of a declared mailbox; everything else is refused.
 * Values are refused, never clamped. Comparison is in raw registers.
-* Neighbouring roles of one mailbox share a request; RESULT_SEQ goes alone and last, since it makes the rest valid.
+* Neighbouring roles of one mailbox share a request; RESULT_SEQ and then PAGE go alone and last, since they make the
+  rest valid. A PAGE of 0, which makes it invalid, goes first.
 * Writes go ahead of polls: nothing is read between a write and its reading back.
 * A value with a scale factor is laid out by the factor as the device has it at that moment.
 * One retry, then the write is refused for good. An answer that means "not now" ends the session instead: the runtime
@@ -36,6 +37,7 @@ from gateway.ports import PointWrite, RoleWrite, Write
 
 DEVICE_TABLES = (Table.HOLDING, Table.COIL)  # what a master may write
 _ATTEMPTS = 2
+MARKS = (Role.RESULT_SEQ, Role.PAGE)  # they make valid what lies beside them
 _TEXTS = {Role.TEXT: TEXT_REGISTERS, Role.SMP_ID: SMP_ID_REGISTERS}
 
 
@@ -147,8 +149,8 @@ class Writer:
         raise PointRejected(name, reason)
 
     async def _difference(self, runs: Sequence[Run]) -> str:
-        """Read everything back in as few requests as it takes; empty when it is what was written."""
-        for window, parts in _spans(runs):
+        """Read everything back in as few requests as it takes; empty when it is what was written last."""
+        for window, parts in _spans(list({run.window: run for run in runs}.values())):
             cells, _ = await self._line.read(parts[0].table, window, ahead=True)
             for run in parts:
                 first = run.address - window.start
@@ -178,7 +180,7 @@ def point_run(point: Point | None, step: PointWrite, factor: int = 0, tables: Co
 
 
 def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]) -> list[Run]:
-    """The requests that write roles of one mailbox, RESULT_SEQ alone and last.
+    """The requests that write roles of one mailbox, MARKS alone and last, a PAGE of 0 alone and first.
 
     Raises:
         PointRejected: no such mailbox, a role that is the site's to write, or a value that it cannot hold.
@@ -186,17 +188,21 @@ def role_runs(mailbox: str, spec: MailboxSpec | None, steps: Iterable[RoleWrite]
     if spec is None:
         raise PointRejected(mailbox, "is not a mailbox of this connection")
     cells: dict[int, int] = {}
-    sequence: list[Run] = []
+    first: list[Run] = []
+    marks: dict[Role, Run] = {}
     for step in steps:
         address = spec.place(step.role)
         if address is None:
             raise PointRejected(f"{mailbox}.{step.role}", "is the site's to write")
         values = _role_cells(mailbox, step, 2 * spec.detail)
-        if step.role is Role.RESULT_SEQ:
-            sequence = [Run(table=Table.HOLDING, address=address, cells=tuple(values))]
+        run = Run(table=Table.HOLDING, address=address, cells=tuple(values))
+        if step.role is Role.PAGE and not step.value:
+            first = [run]
+        elif step.role in MARKS:
+            marks[step.role] = run
         else:
             cells.update(enumerate(values, start=address))
-    return [*_join(cells), *sequence]
+    return [*first, *_join(cells), *(marks[role] for role in MARKS if role in marks)]
 
 
 def _role_cells(mailbox: str, step: RoleWrite, detail: int) -> list[int]:

@@ -110,11 +110,16 @@ def names_in(content: bytes) -> tuple[str, ...]:
 
     Of a refused message the content may be one that nobody could read back: it creates nothing anyway.
     """
+    return tuple(rows_of(content))
+
+
+def rows_of(content: bytes) -> dict[str, int]:
+    """The same names, each with the first row that asks for it."""
     try:
         document = strict_json.loads(content, limit=len(content))
     except StrictJsonError:
-        return ()
-    return tuple(each.name for each in creations(document)) if isinstance(document, dict) else ()
+        return {}
+    return {each.name: each.row for each in creations(document)} if isinstance(document, dict) else {}
 
 
 def creations(content: Mapping[str, object], *, longest: int | None = None) -> tuple[Creation, ...]:

@@ -22,10 +22,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import combinations
 
-from gateway.core.message import Message, Problem
-from gateway.core.point import fit_text
-from gateway.core.relay import Relay
 from gateway.core.transaction import State
 
 
@@ -47,6 +45,9 @@ class Role(StrEnum):
     TEXT = "text"
     DETAIL = "detail"
     SMP_ID = "smp_id"
+    SMP_ROW = "smp_row"
+    PAGES = "pages"
+    PAGE = "page"
 
 
 # The standard layout: role -> offset from the start of its block, in registers.
@@ -76,8 +77,8 @@ HOST_REGISTERS = HOST_BLOCK[Role.TEXT] + TEXT_REGISTERS
 # With ``detail: N`` the block goes on: N pairs of row and error number, then the SMP's id of the first thing created.
 DETAIL_MAX = 32
 SMP_ID_REGISTERS = 16
-NO_ROW = 0xFFFF  # the row of an error that means the whole message
-OTHER_ERROR = 0xFFFF  # the number of a code that the wire profile's table does not have
+# With ``pages: ADDRESS`` three registers more: the row of that id, how many pages there are, and which one is shown.
+_PAGE_ROLES = (Role.SMP_ROW, Role.PAGES, Role.PAGE)
 BOUND = "points"  # the layout whose roles are points
 SEQUENCES = 0x10000  # a sequence is an unsigned register
 TORN_POLLS = 3  # polls that a block may fail its CRC with an unchanged sequence before it is refused
@@ -103,10 +104,11 @@ class MailboxSpec:
     many payload registers the site provides. In the layout ``points`` its ``roles`` are points of the connection, and
     ``payload`` names the points that belong to a request, in the order in which LENGTH and CRC count them.
     ``latest`` says that the site wants only the latest result. ``detail`` is how many errors the result block lists,
-    and ``error_numbers`` what each code is in a register.
+    and ``error_numbers`` what each code is in a register. ``pages`` is the site's register that asks for another page
+    of them (core/result_block.py).
 
     Raises:
-        ValueError: the blocks leave the address space or overlap.
+        ValueError: the blocks leave the address space or overlap, or there is nothing that pages could show.
     """
 
     name: str
@@ -122,6 +124,7 @@ class MailboxSpec:
     restart_expected: bool = False
     latest: bool = False
     detail: int = 0
+    pages: int | None = None
     error_numbers: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,11 +132,15 @@ class MailboxSpec:
             return
         if not 0 <= self.capacity <= PAYLOAD_MAX:
             raise ValueError(f"capacity: {self.capacity} is outside 0..{PAYLOAD_MAX}")
-        for name, block in (("base", self.site_block), ("results", self.host_block)):
+        blocks = {"base": self.site_block, "results": self.host_block, "pages": self.page_block}
+        for name, block in blocks.items():
             if block.start < 0 or block.stop > SEQUENCES:
                 raise ValueError(f"{name}: registers {block.start}..{block.stop - 1} are outside 0..65535")
-        if self.site_block.start < self.host_block.stop and self.host_block.start < self.site_block.stop:
-            raise ValueError(f"the blocks at base {self.base} and results {self.results} overlap")
+        for (one, first), (other, second) in combinations(blocks.items(), 2):
+            if first and second and first.start < second.stop and second.start < first.stop:
+                raise ValueError(f"the blocks at {one} {first.start} and {other} {second.start} overlap")
+        if self.pages is not None and not self.detail:
+            raise ValueError("pages needs detail: how many errors a page lists")
 
     @property
     def bound(self) -> bool:
@@ -151,11 +158,25 @@ class MailboxSpec:
         if self.bound:
             return range(0)
         more = 2 * self.detail + SMP_ID_REGISTERS if self.detail else 0
+        more += len(_PAGE_ROLES) if self.pages is not None else 0
         return range(self.results, self.results + HOST_REGISTERS + more)
+
+    @property
+    def page_block(self) -> range:
+        """The one register in which the site asks for a page, where it does."""
+        return range(0) if self.pages is None else range(self.pages, self.pages + 1)
+
+    @property
+    def site_blocks(self) -> tuple[range, ...]:
+        """Every register that the site writes."""
+        return tuple(block for block in (self.site_block, self.page_block) if block)
 
     def place(self, role: Role) -> int | None:
         """Where a role that we write stands in the standard layout; None where it has none."""
-        further = {Role.DETAIL: HOST_REGISTERS, Role.SMP_ID: HOST_REGISTERS + 2 * self.detail} if self.detail else {}
+        after = HOST_REGISTERS + 2 * self.detail
+        further = {Role.DETAIL: HOST_REGISTERS, Role.SMP_ID: after} if self.detail else {}
+        if self.pages is not None:
+            further |= {role: at for at, role in enumerate(_PAGE_ROLES, start=after + SMP_ID_REGISTERS)}
         offset = {**HOST_BLOCK, **further}.get(role)
         return None if offset is None else self.results + offset
 
@@ -281,7 +302,7 @@ class FrameReader:
             self._seen, self._torn_polls = (sequence, at), 0
 
 
-# ---------------------------------------------------------------- the result block
+# ---------------------------------------------------------------- numbers and texts of a result (core/result_block.py)
 def next_result_seq(previous: int) -> int:
     """The result sequence after ``previous``; 0 is skipped, since it means that there is no result."""
     return previous + 1 if previous + 1 < SEQUENCES else 1
@@ -296,23 +317,6 @@ def state_code(state: State) -> int:
     return STATE_CODES[state]
 
 
-def result_text(message: Message) -> str:
-    """The first error of a message as the TEXT registers show it: ASCII, at most 64 characters, cut with ``...``."""
-    return fit_text(str(message.problems[0]), TEXT_CHARACTERS) if message.problems else ""
-
-
-def detail_registers(spec: MailboxSpec, problems: Sequence[Problem]) -> tuple[int, ...]:
-    """The first errors as pairs of row and number; pairs that are not used are zero, and no error has the number 0."""
-    pairs = [
-        (
-            NO_ROW if problem.row is None else min(problem.row, NO_ROW - 1),
-            spec.error_numbers.get(problem.code, OTHER_ERROR),
-        )
-        for problem in problems[: spec.detail]
-    ]
-    return tuple(number for pair in [*pairs, *[(0, 0)] * (spec.detail - len(pairs))] for number in pair)
-
-
 def text_registers(text: str, size: int = TEXT_REGISTERS) -> list[int]:
     """Lay ASCII text into so many registers, high byte first, padded with NUL.
 
@@ -323,31 +327,3 @@ def text_registers(text: str, size: int = TEXT_REGISTERS) -> list[int]:
     if len(data) > 2 * size:
         raise ValueError(f"{len(data)} characters do not fit into {size} registers")
     return list(struct.unpack(f">{size}H", data.ljust(2 * size, b"\0")))
-
-
-def result_writes(spec: MailboxSpec, relay: Relay, message: Message) -> list[tuple[Role, int | str | tuple[int, ...]]]:
-    """What to write for one relay, in this order; RESULT_SEQ comes last and makes the rest valid.
-
-    ``awaiting`` is written in place, without a RESULT_SEQ, and only where the mailbox asks for progress.
-
-    Raises:
-        ValueError: a result without its sequence.
-    """
-    if relay.event is State.AWAITING and not spec.progress:
-        return []
-    writes: list[tuple[Role, int | str | tuple[int, ...]]] = [
-        (Role.RESULT_FOR, relay.rule.sequence),
-        (Role.STATE, state_code(relay.event)),
-        (Role.ERROR_COUNT, min(len(message.problems), SEQUENCES - 1)),
-        (Role.TEXT, result_text(message)),
-    ]
-    if spec.detail:
-        first = message.created[0].smp_id if message.created else ""
-        writes.append((Role.DETAIL, detail_registers(spec, message.problems)))
-        writes.append((Role.SMP_ID, fit_text(first, 2 * SMP_ID_REGISTERS)))
-    writes = [write for write in writes if spec.has(write[0])]
-    if relay.event is State.AWAITING:
-        return writes
-    if relay.result_seq is None:
-        raise ValueError(f"relay {relay.id} has no result sequence yet")
-    return [*writes, (Role.RESULT_SEQ, relay.result_seq)]

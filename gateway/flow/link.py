@@ -123,6 +123,8 @@ class Link:
         name = f"{self._site.site}/{self.connection}"
         async with asyncio.TaskGroup() as group:
             group.create_task(relayer.run(session), name=f"relay {name}")
+            if relayer.pages.wanted:
+                group.create_task(relayer.pages.run(session), name=f"pages {name}")
             if self._beats(0) or self._health():
                 group.create_task(self._beat(session), name=f"heartbeat {name}")
             await self._read(session, relayer, first)

@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.core import codec, mailbox
+from gateway.core import codec
 from gateway.core.message import Hop, Message
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.relay_values import callback_writes, point_writes, result_of
+from gateway.core.result_block import result_writes
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.acceptance import Services
 from gateway.flow.cancellation import heed
+from gateway.flow.pages import Pages
 from gateway.ports import MailboxStatus, PointWrite, ResultWrite, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
 
@@ -50,6 +52,7 @@ class Relayer:
         self._status: dict[str, MailboxStatus] = {}
         self._written: dict[str, tuple[int, int]] = {}  # mailbox -> (result sequence it holds, since when)
         self._moved = asyncio.Event()  # set whenever a mailbox showed something new
+        self.pages = Pages(site, connection, services, held=self._hold)
 
     def observe(self, status: MailboxStatus) -> None:
         """Learn what a mailbox shows: the result sequence it holds and the one it has consumed."""
@@ -58,6 +61,7 @@ class Relayer:
         if held and status.result_seq == 0 and status.at > since:  # the site lost its memory, and the result with it
             self._written[status.mailbox] = (0, status.at)
         self._moved.set()
+        self.pages.observe(status)
 
     async def run(self, session: Session) -> None:
         """Deliver what is due until cancelled; raises LinkLost when the session ends."""
@@ -95,7 +99,10 @@ class Relayer:
         try:
             relay, steps = await self._steps(relay, message)
             started = self._services.clock.now()
-            await session.write(steps)
+            async with self.pages.writing:
+                self.pages.begins(relay)
+                await session.write(steps)
+                self.pages.wrote(relay, message)
         except PointRejected as rejected:
             problem = str(rejected)
         now = self._services.clock.now()
@@ -121,9 +128,12 @@ class Relayer:
         if relay.result_seq is None and relay.event is not State.AWAITING:
             relay = await self._services.journal.number_relay(relay.id, self._status[box.name].result_seq)
         return relay, [
-            RoleWrite(mailbox=box.name, role=role, value=value)
-            for role, value in mailbox.result_writes(box, relay, message)
+            RoleWrite(mailbox=box.name, role=role, value=value) for role, value in result_writes(box, relay, message)
         ]
+
+    def _hold(self, box: str, result_seq: int) -> None:
+        """A result that the site has had was shown once more; the next one waits until it is consumed."""
+        self._written[box] = (result_seq, self._services.clock.now())
 
     async def _consumed(self, box: str, *, latest: bool, repeated: int | None) -> None:
         """Wait for a first reading of the mailbox, and then until its last result was consumed."""

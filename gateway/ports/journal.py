@@ -192,6 +192,9 @@ class Journal(Protocol):
     async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
         """The oldest pending relay of this connection and its message, or None."""
 
+    async def result(self, site: str, connection: str, mailbox: str, shown: int) -> tuple[Relay, Message] | None:
+        """The newest result of a mailbox under this RESULT_SEQ, or for 0 the last that it was given; None: unknown."""
+
     async def number_relay(self, relay_id: int, found: int) -> Relay:
         """Fix the result sequence of a mailbox relay that has none, continuing from the one found at the site."""
 

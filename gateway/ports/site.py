@@ -81,7 +81,8 @@ class MailboxStatus:
     """What a mailbox shows besides a request; sent after each connect and whenever one of the numbers changes.
 
     ``request_seq`` is None where the site has not said it since our start: an empty register of ours is no zero of it.
-    ``at`` is not later than when RESULT_SEQ was read: a result may be written while the rest is.
+    ``at`` is not later than when RESULT_SEQ was read: a result may be written while the rest is. ``page`` is the page
+    of a result that the site asks for (core/result_block.py); 0 asks for none.
     """
 
     mailbox: str
@@ -90,6 +91,7 @@ class MailboxStatus:
     result_seq: int
     result_acknowledged: int
     at: int
+    page: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +110,15 @@ class PointWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleWrite:
-    """Write host-to-site registers of a declared mailbox: a number, a text, or the numbers of ``Role.DETAIL``."""
+    """Write host-to-site registers of a declared mailbox: a number, a text, or the numbers of ``Role.DETAIL``.
+
+    ``passing`` is what the site waits for itself, or will be shown again, so that nobody need have read it.
+    """
 
     mailbox: str
     role: Role
     value: int | str | tuple[int, ...]
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

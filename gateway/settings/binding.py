@@ -26,7 +26,7 @@ class BoundMailbox(Part):
     """The points in which a site raises requests and finds its results."""
 
     unbuilt: ClassVar[Mapping[str, str]] = {
-        name: f"{name} {_BLOCKS}" for name in ("layout", "base", "results", "capacity")
+        name: f"{name} {_BLOCKS}" for name in ("layout", "base", "results", "capacity", "detail", "pages")
     }
     connection: Name
     request: PointName = Field(description="The site counts it up, last, when its payload is there: 1..65535, then 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations, product
 from typing import Protocol, runtime_checkable
 
 from gateway.core.expression import Expression
@@ -196,7 +196,7 @@ def _relays(parts: SiteParts) -> None:
 def _registers(parts: SiteParts) -> None:
     """No register may belong to two things, other than points decoded from a mailbox's payload."""
     for first, second in combinations(parts.mailboxes.values(), 2):
-        blocks = ((a, b) for a in (first.site_block, first.host_block) for b in (second.site_block, second.host_block))
+        blocks = product((*first.site_blocks, first.host_block), (*second.site_blocks, second.host_block))
         if first.connection == second.connection and any(_meet(a, b) for a, b in blocks):
             parts.blame(("mailboxes", second.name), f"shares registers with mailbox {first.name}", key=True)
     for name, spec in parts.points.items():
@@ -213,9 +213,9 @@ def _collision(spec: PointSpec, window: range, box: MailboxSpec) -> str | None:
     """Why a point cannot stand where it does, or None."""
     where = f"{window.start}..{window.stop - 1}" if len(window) > 1 else str(window.start)
     payload = payload_window(box, box.capacity)
-    if _meet(window, box.host_block):
-        block = box.host_block
-        return f"{where} lies in the result block {block.start}..{block.stop - 1} of mailbox {box.name}"
+    for block, name in ((box.host_block, "result block"), (box.page_block, "page register")):
+        if _meet(window, block):
+            return f"{where} lies in the {name} {block.start}..{block.stop - 1} of mailbox {box.name}"
     if not _meet(window, box.site_block):
         return None
     header = range(box.base, box.base + SITE_BLOCK[Role.PAYLOAD])

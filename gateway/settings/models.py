@@ -157,9 +157,6 @@ def _layout(value: object) -> str:
 class Mailbox(Part):
     """The registers in which a site raises requests and finds its results."""
 
-    unbuilt: ClassVar[Mapping[str, str]] = {
-        "pages": "pages of errors are not built yet; detail shows the first, `smp-gateway messages show` all of them",
-    }
     connection: Name
     layout: Annotated[str, PlainValidator(_layout), WithJsonSchema({"enum": ["standard"]})] = "standard"
     base: int = Field(ge=0, le=65535, description="Where the site's block begins")
@@ -175,6 +172,12 @@ class Mailbox(Part):
         le=DETAIL_MAX,
         description="How many errors follow the text, each as row and number (the wire profile's error_numbers), and "
         "then the SMP's first id",
+    )
+    pages: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="The register in which the site asks for page 2, 3, ... of the errors and ids; needs detail",
     )
 
 

@@ -135,6 +135,9 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
         return
     if box.crc == "none":
         parts.blame((*path, "crc"), "without a CRC a block torn between two reads goes unnoticed", warning=True)
+    if box.pages is not None and not box.detail:
+        parts.blame((*path, "pages"), "write detail beside it: how many errors a page lists, such as detail: 8")
+        return
     try:
         parts.mailboxes[name] = MailboxSpec(
             name=name,
@@ -148,6 +151,7 @@ def _mailbox(parts: SiteParts, name: str, tree: dict[str, object], profile: Prof
             restart_expected=box.restart == "expected",
             latest=box.latest,
             detail=box.detail,
+            pages=box.pages,
             error_numbers=profile.error_numbers if profile is not None else {},
         )
     except ValueError as error:

@@ -109,7 +109,7 @@ def test_only_host_roles_that_are_there_are_written() -> None:
         role_point(BARE, Role.HEARTBEAT, 1)
 
 
-_OF_BLOCKS = {Role.PAYLOAD, Role.DETAIL, Role.SMP_ID}
+_OF_BLOCKS = {Role.PAYLOAD, Role.DETAIL, Role.SMP_ID, Role.SMP_ROW, Role.PAGES, Role.PAGE}
 
 
 def test_it_takes_no_registers() -> None:

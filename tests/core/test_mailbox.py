@@ -20,16 +20,15 @@ from gateway.core.mailbox import (
     MailboxSpec,
     Role,
     crc32,
-    detail_registers,
     next_result_seq,
     parse_block,
     payload_window,
-    result_writes,
     state_code,
     text_registers,
 )
 from gateway.core.message import ASSETS, Created, Lane, Message, Problem
 from gateway.core.relay import MAILBOX_STATES, Relay, RelayRule
+from gateway.core.result_block import detail_registers, result_writes
 from gateway.core.transaction import State
 
 SPEC = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)

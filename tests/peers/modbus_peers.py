@@ -91,7 +91,11 @@ class SerialPlant:
 
     async def shows(self, role: Role, value: int) -> None:
         """Wait until the gateway has written this."""
-        while self.registers.get(_ROLES[role]) != value:
+        await self.holds(_ROLES[role], value)
+
+    async def holds(self, address: int, value: int) -> None:
+        """Wait until a register is this."""
+        while self.registers.get(address) != value:
             self._changed.clear()
             await self._changed.wait()
 

@@ -21,17 +21,17 @@ COMPLETED = state_code(State.COMPLETED)
 
 
 @asynccontextmanager
-async def site(folder: Path, link: str, *, processing_s: float = 0.0) -> AsyncIterator[World]:
+async def site(folder: Path, link: str, *, processing_s: float = 0.0, box: str = STANDARD) -> AsyncIterator[World]:
     async with world(folder, processing_delay_s=processing_s) as here:
-        yaml = YAML.format(link=link, box=STANDARD, roles="")
+        yaml = YAML.format(link=link, box=box, roles="")
         (here.folder / "sites" / f"{SITE}.yaml").write_text(yaml, "utf-8")
         here.reload()
         yield here
 
 
-def payload(here: World, name: str) -> list[int]:
+def payload(here: World, name: str, mpan: str = MPAN) -> list[int]:
     config = here.configuration.sites[SITE]
-    values: dict[str, Value] = {"name": name, "mpan": MPAN, "limit": Decimal("12.5")}
+    values: dict[str, Value] = {"name": name, "mpan": mpan, "limit": Decimal("12.5")}
     return payload_of(config.connections["plc"].config, config.mailboxes["plc"], values)
 
 
@@ -110,3 +110,48 @@ async def test_a_scada_by_other_people_is_served_and_answered(modbus_serial: str
             assert registers[2:4] == [1, COMPLETED]
             assert len(await running.messages(SITE)) == 1
     assert here.effects() == ["ITCHEN 1"]
+
+
+PAGED = STANDARD.replace("}", ", detail: 1, pages: 1300}")
+EMPTY, CHECK_DIGIT = 36, 31  # error_numbers of the profile
+WRONG = "2000000000207"
+
+
+async def test_a_plant_by_other_people_turns_the_pages(modbus_serial: str, tmp_path: Path) -> None:
+    """It writes the page into its own register and finds that page, also when it was restarted in between."""
+    async with (
+        asyncio.timeout(60),
+        serial_plant(modbus_serial) as plant,
+        site(tmp_path, CLIENT.format(port=plant.port), box=PAGED) as here,
+        here.gateway(),
+    ):
+        await plant.ask(1, payload(here, "", WRONG))
+        await plant.shows(Role.RESULT_SEQ, 1)
+        seen = {}
+        for page in (2, 1):
+            await plant.put(1300, [page])
+            await plant.holds(1258, page)
+            seen[page] = [plant.registers[address] for address in (1238, 1239, 1257)]
+            await plant.kill()
+            await plant.start()
+        assert seen == {1: [0, EMPTY, 2], 2: [0, CHECK_DIGIT, 2]}
+
+
+async def test_a_scada_by_other_people_turns_the_pages(modbus_serial: str, tmp_path: Path) -> None:
+    """Each error on a page of its own, in our register map."""
+    (port,) = free_ports(1)
+    async with asyncio.timeout(60), site(tmp_path, SERVER.format(port=port), box=PAGED) as here, here.gateway():
+        cells = payload(here, "", WRONG)
+        crc = crc32([1, 1, len(cells), *cells])
+        block = [1, len(cells), crc >> 16, crc & 0xFFFF, 0, *cells]
+        task = {"port": port, "base": 1000, "results": 1200, "block": block, "sequence": 1, "pages": 1300, "detail": 1}
+        await listens(port)
+        scada = await Process.run(modbus_serial, "modbus_master.js", task)
+        try:
+            events = [await scada.event() for _ in range(4)]
+        finally:
+            await scada.kill()
+        assert events[-1]["event"] == "pages", events
+        shown = events[-1]["pages"]
+        assert isinstance(shown, list)
+        assert [[*page[:2], *page[-2:]] for page in shown] == [[0, EMPTY, 2, 1], [0, CHECK_DIGIT, 2, 2]]

@@ -11,11 +11,11 @@ from adapters.modbus.simulator.plant import (
     REGISTERS,
     Access,
     ModbusSite,
-    Result,
     SerialGateway,
     payload_of,
 )
 from adapters.modbus.simulator.scada import ModbusScada
+from adapters.modbus.simulator.shown import Page, Result
 from gateway.core.mailbox import MailboxSpec
 from gateway.ports import ConnectionConfig
 
@@ -25,6 +25,7 @@ __all__ = [
     "BoundModbusSite",
     "ModbusScada",
     "ModbusSite",
+    "Page",
     "Result",
     "SerialGateway",
     "partner",

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Self
 
 from adapters.modbus.addresses import Table
-from adapters.modbus.simulator.plant import ModbusSite, Result, laid_out
+from adapters.modbus.simulator.plant import ModbusSite, laid_out
+from adapters.modbus.simulator.shown import Result
 from adapters.modbus.translation import Point, bind_all, raw_bytes, read_point, read_scale_factor
 from gateway.core.mailbox import MailboxSpec, Role, next_result_seq
 from gateway.core.point import Value

@@ -22,9 +22,9 @@ from pymodbus.server import ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from adapters.modbus.addresses import Table
+from adapters.modbus.simulator.shown import Page, Result, page_in, result_in
 from adapters.modbus.translation import Point, bind_all, write_point
 from gateway.core.mailbox import (
-    HOST_BLOCK,
     HOST_REGISTERS,
     SITE_BLOCK,
     MailboxSpec,
@@ -32,7 +32,6 @@ from gateway.core.mailbox import (
     crc32,
     next_result_seq,
     payload_window,
-    register_bytes,
 )
 from gateway.core.point import PointSpec, Value
 from gateway.ports import ConnectionConfig
@@ -57,29 +56,6 @@ class Access:
     def touches(self, addresses: range) -> bool:
         """Whether any of these addresses is meant."""
         return self.address < addresses.stop and addresses.start < self.address + self.count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What the gateway wrote into the result block."""
-
-    for_sequence: int
-    result_seq: int
-    state: int
-    error_count: int
-    text: str
-
-
-def result_in(block: Sequence[int]) -> Result:
-    """Read a result block."""
-    text = register_bytes(block[HOST_BLOCK[Role.TEXT] : HOST_REGISTERS]).split(b"\0", 1)[0]
-    return Result(
-        for_sequence=block[HOST_BLOCK[Role.RESULT_FOR]],
-        result_seq=block[HOST_BLOCK[Role.RESULT_SEQ]],
-        state=block[HOST_BLOCK[Role.STATE]],
-        error_count=block[HOST_BLOCK[Role.ERROR_COUNT]],
-        text=text.decode("ascii", "replace"),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +197,12 @@ class ModbusSite:
         """What the result block holds now, whether consumed or not."""
         return result_in(self.registers(self.mailbox.results, HOST_REGISTERS))
 
+    async def page(self, number: int) -> Page:
+        """Ask for a page of the result that is shown, and wait for it."""
+        self.set_registers(self.mailbox.page_block.start, [number])
+        await self._until(lambda: self.role(Role.PAGE) == number)
+        return page_in(self.mailbox, self.registers(self.mailbox.results, len(self.mailbox.host_block)))
+
     # ------------------------------------------------------------ how it misbehaves
     def refuse(self, address: int, count: int = 1, *, code: int = 2, reads: bool = True) -> None:
         """Answer exception ``code`` to every write, and with ``reads`` every read, that touches these addresses."""
@@ -290,7 +272,10 @@ class ModbusSite:
     def _address(self, role: Role) -> int:
         if role in SITE_BLOCK:
             return self.mailbox.base + SITE_BLOCK[role]
-        return self.mailbox.results + HOST_BLOCK[role]
+        place = self.mailbox.place(role)
+        if place is None:
+            raise ValueError(f"mailbox {self.mailbox.name} has no {role}")
+        return place
 
     def _unread(self) -> bool:
         return self.role(Role.RESULT_SEQ) not in (0, self.role(Role.RESULT_ACKNOWLEDGE))

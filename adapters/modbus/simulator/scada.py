@@ -22,9 +22,10 @@ from pymodbus.transport import CommParams, CommType
 from adapters.modbus.addresses import Table
 from adapters.modbus.blocks import Limits, plan
 from adapters.modbus.config import REGISTERS_PER_READ, ModbusConnection
-from adapters.modbus.simulator.plant import Result, laid_out, result_in
+from adapters.modbus.simulator.plant import laid_out
+from adapters.modbus.simulator.shown import Page, Result, page_in, result_in
 from adapters.modbus.translation import bind_all, read_point
-from gateway.core.mailbox import HOST_BLOCK, SITE_BLOCK, MailboxSpec, Role, crc32, next_result_seq
+from gateway.core.mailbox import SITE_BLOCK, MailboxSpec, Role, crc32, next_result_seq
 from gateway.core.point import Access, Value
 from gateway.ports import ConnectionConfig
 
@@ -56,6 +57,7 @@ class ModbusScada:
         self._theirs = {name: point for name, point in points.items() if point.spec.access is Access.WRITE}
         self._own = {name: point for name, point in points.items() if name not in self._theirs}
         self._registers: dict[int, int] = dict.fromkeys(mailbox.site_block, 0)  # of the mailbox, as we say it
+        self._page = 0  # that we ask for
         self._values: dict[str, Sequence[int]] = {}  # of points, as we say them
         self._shown: dict[tuple[Table, int], int] = {}
         self._results: dict[int, Result] = {}
@@ -105,7 +107,10 @@ class ModbusScada:
         """The number in one register of the mailbox: of the site's half as it is said, of ours as it was read last."""
         if role in SITE_BLOCK:
             return self._registers[self.mailbox.base + SITE_BLOCK[role]]
-        return self._shown.get((Table.HOLDING, self.mailbox.results + HOST_BLOCK[role]), 0)
+        place = self.mailbox.place(role)
+        if place is None:
+            raise ValueError(f"mailbox {self.mailbox.name} has no {role}")
+        return self._shown.get((Table.HOLDING, place), 0)
 
     async def request(self, kind: int, payload: Sequence[int], *, sequence: int | None = None) -> int:
         """Raise a request once the one before is acknowledged; returns its sequence."""
@@ -133,13 +138,22 @@ class ModbusScada:
     async def next_result(self) -> Result:
         """Wait for the next result, of whatever request, and consume it."""
         await self._until(lambda: self.role(Role.RESULT_SEQ) not in {0, self.role(Role.RESULT_ACKNOWLEDGE)})
-        shown = [self._shown.get((Table.HOLDING, address), 0) for address in self.mailbox.host_block]
-        result = result_in(shown)
+        result = result_in(self._block())
         self._registers[self.mailbox.base + SITE_BLOCK[Role.RESULT_ACKNOWLEDGE]] = result.result_seq
         self._unsaid.set()
         return result
 
+    async def page(self, number: int) -> Page:
+        """Ask for a page of the result that is shown, and wait for it."""
+        self._page = number
+        self._unsaid.set()
+        await self._until(lambda: self.role(Role.PAGE) == number)
+        return page_in(self.mailbox, self._block())
+
     # ------------------------------------------------------------ inside
+    def _block(self) -> list[int]:
+        return [self._shown.get((Table.HOLDING, address), 0) for address in self.mailbox.host_block]
+
     async def _work(self) -> None:
         while True:
             client = self._client()
@@ -157,9 +171,13 @@ class ModbusScada:
     async def _rounds(self, client: AsyncModbusTcpClient) -> None:
         said: dict[int, int] = {}
         put: dict[str, Sequence[int]] = {}
+        asked = 0
         while True:
             self._unsaid.clear()
             await self._say(client, said)
+            if self._page != asked:
+                asked = self._page
+                await self._write(client, Table.HOLDING, self.mailbox.page_block.start, [asked])
             for name, cells in [*self._values.items()]:
                 if put.get(name) != cells:
                     point = self._own[name]

@@ -531,6 +531,11 @@ WHERE state IN ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escal
 -- :name relay_by_id
 SELECT id, message_id, participant, site, event, rule, result_seq FROM relay WHERE id = :id
 
+-- :name relays_numbered
+SELECT id, message_id, participant, site, event, rule, result_seq FROM relay
+WHERE site = :site AND connection = :connection AND result_seq = :result_seq AND state <> 'rejected'
+ORDER BY id DESC
+
 -- :name number_relay
 UPDATE relay SET result_seq = :result_seq WHERE id = :id AND result_seq IS NULL
 

@@ -23,6 +23,17 @@ def next_relay(reading: Reading, site: str, connection: str) -> tuple[Relay, Mes
     return relay, message
 
 
+def find_result(reading: Reading, site: str, connection: str, mailbox: str, shown: int) -> tuple[Relay, Message] | None:
+    """The newest result of a mailbox under this number, or its last one for 0, with its message."""
+    if not shown:
+        row = reading.one("mailbox_position", site=site, mailbox=mailbox)
+        shown = 0 if row is None or row[3] is None else row[3]
+    found = reading.all("relays_numbered", site=site, connection=connection, result_seq=shown)
+    relay = next((relay for row in found if (relay := rows.relay(row)).rule.mailbox == mailbox), None)
+    message = None if relay is None else find_message(reading, relay.message_id)
+    return None if relay is None or message is None else (relay, message)
+
+
 def find_message(reading: Reading, message_id: str) -> Message | None:
     """One message with its hops, or None."""
     row = reading.one("message_by_id", id=message_id)

@@ -303,6 +303,10 @@ class StoredJournal:
         """See `ports.Journal`."""
         return await self._lookup(lambda reading: relaying.next_relay(reading, site, connection))
 
+    async def result(self, site: str, connection: str, mailbox: str, shown: int) -> tuple[Relay, Message] | None:
+        """See `ports.Journal`."""
+        return await self._lookup(lambda reading: relaying.find_result(reading, site, connection, mailbox, shown))
+
     async def number_relay(self, relay_id: int, found: int) -> Relay:
         """See `ports.Journal`."""
         return await self._commit(lambda commit: relaying.number_relay(commit, relay_id, found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -216,6 +217,20 @@ async def test_three_thousand_hostile_streams_do_no_harm() -> None:
         assert await well.read(1200, 38) == [0] * 38
         await session.confirm((await _next_request(session, well)).receipt, Committed())
         assert await well.read(1200) == [9]
+
+
+async def test_a_page_is_asked_for_at_once_and_need_not_be_waited_for() -> None:
+    """Long before the next poll, also while nothing was raised; what answers it ends before anybody has read it."""
+    rig = ServerRig(settings={"poll": "3600s"}, mailboxes={"scada": replace(BOX, detail=2, pages=1150)})
+    async with serving(rig) as (session, master):
+        await master.read(1200)
+        await session.read()
+        await master.write(1150, [2])
+        (told,) = await session.read()
+        assert isinstance(told, MailboxStatus)
+        assert (told.page, told.request_seq) == (2, None)
+        await session.write([RoleWrite(mailbox="scada", role=Role.PAGE, value=2, passing=True)])
+        assert await master.read(1260) == [2]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))

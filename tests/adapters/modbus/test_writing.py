@@ -14,13 +14,14 @@ from gateway.core.mailbox import Role, register_bytes
 from gateway.core.point import Access as Mode
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Committed, ConnectionConfig, PointWrite, Receipt, RoleWrite, Write
-from tests.adapters.modbus.rig import MAILBOX, Rig, reading
+from tests.adapters.modbus.rig import MAILBOX, Rig, reading, status
 
 
 def roles(**values: int | str) -> list[Write]:
     return [RoleWrite(mailbox="plc", role=Role(name), value=value) for name, value in values.items()]
 
 
+PAGED = replace(MAILBOX, detail=2, pages=1150)
 RESULT = roles(result_for=7, state=3, error_count=2, text="row 17 id: check digit", result_seq=5)
 
 
@@ -249,3 +250,26 @@ async def test_a_list_of_errors_and_an_id_reach_the_plant(rig: Rig) -> None:
     assert rig.site.registers(1238, 4) == [17, 100, 0xFFFF, 2]
     assert register_bytes(rig.site.registers(1242, 16)).rstrip(b"\0") == b"SMP-000123"
     assert writes(rig)[-1] == (16, 1201, 1)
+
+
+async def test_a_page_is_invalid_while_it_changes_and_valid_last(rig: Rig) -> None:
+    """Of a result PAGE is 0 first, RESULT_SEQ comes after everything else, and PAGE after that; whatever the order."""
+    rig.mailboxes, rig.site.mailbox = {"plc": PAGED}, PAGED
+    page = [*roles(page=0, smp_id="SMP-1", smp_row=0, pages=3), RoleWrite(mailbox="plc", role=Role.PAGE, value=1)]
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        await session.write([*reversed(page), *RESULT])
+        made = [access for access in rig.site.log if access.values is not None]
+        numbers = [(a.address, a.values) for a in made if a.address in {1201, 1260}]
+        assert (numbers[0], numbers[1:]) == ((1260, (0,)), [(1201, (5,)), (1260, (1,))])
+        assert [made.index(a) for a in made if a.address in {1201, 1260}] == [0, len(made) - 2, len(made) - 1]
+    assert (rig.site.role(Role.PAGE), rig.site.role(Role.PAGES), rig.site.role(Role.RESULT_SEQ)) == (1, 3, 5)
+
+
+async def test_the_page_that_a_plant_asks_for_is_told(rig: Rig) -> None:
+    """From a register of its own, also where nothing else of the mailbox changes."""
+    rig.mailboxes = {"plc": PAGED}
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        assert (await status(session)).page == 0
+        for page in (3, 0):
+            rig.site.set_registers(1150, [page])
+            assert (await status(session)).page == page

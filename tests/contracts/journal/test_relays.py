@@ -139,3 +139,25 @@ async def test_what_a_site_is_owed_ends_with_its_messages_and_relays(journal: Jo
     assert found is not None
     await journal.relayed(found[0].id, {})
     assert await journal.owed("hams-bess") == Owed(messages=0, connections=frozenset())
+
+
+async def test_a_result_is_found_by_its_number(place: Place) -> None:
+    """The newest of that mailbox, also after a restart; for 0 the last it was given; of another mailbox nothing."""
+    async with place.open() as journal:
+        assert await journal.result("hams-bess", "plc", "plc", 0) is None
+        await journal.append(draft(1, problems=(BAD_MPAN,), result_seq=65534))
+        await journal.append(draft(2, problems=(BAD_MPAN,)))
+        first = await journal.next_relay("hams-bess", "plc")
+        assert first is not None
+        await journal.relayed(first[0].id, {})
+    async with place.open() as journal:
+        for shown, sequence in ((65535, 1), (1, 2), (0, 2)):
+            found = await journal.result("hams-bess", "plc", "plc", shown)
+            assert found is not None
+            assert (found[1].id, found[1].problems) == (draft(sequence).id, (BAD_MPAN,))
+        second = await journal.next_relay("hams-bess", "plc")
+        assert second is not None
+        await journal.relayed(second[0].id, {}, "the site refused it")
+        assert await journal.result("hams-bess", "plc", "plc", 1) is None
+        assert await journal.result("hams-bess", "plc", "other", 65535) is None
+        assert await journal.result("hams-bess", "scada", "plc", 65535) is None
