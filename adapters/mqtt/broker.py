@@ -230,8 +230,10 @@ class Line(aiomqtt.Client):
         except aiomqtt.MqttError as error:
             raise LinkLost(_reason(error)) from error
 
-    def _late(self, _connecting: object) -> None:
-        """Close what a thread opened after nobody waited for it any more."""
+    def _late(self, connecting: asyncio.Future[None]) -> None:
+        """Close what a thread opened after nobody waited for it any more; why it could not is nobody's business."""
+        if not connecting.cancelled():
+            connecting.exception()
         self._loop.call_soon(self._cut)
 
     def _cut(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import threading
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 
@@ -353,6 +355,32 @@ async def test_a_broker_that_vanished_can_be_connected_again(broker: Mosquitto) 
     await broker.start()
     async with adapter.connect() as session:
         assert (await submitted(session)).key == "a"
+
+
+async def test_whoever_stops_connecting_is_told_nothing_of_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is looked up for longer than anybody waits, and is not found then, is no noise on the console."""
+    begun, looked_up = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def look_up(*_: object, **__: object) -> socket.socket:
+        threads.append(threading.current_thread())
+        begun.set()
+        looked_up.wait()
+        raise socket.gaierror("nobody knows it")
+
+    monkeypatch.setattr(socket, "create_connection", look_up)
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: heard.append(context))
+    connecting = asyncio.ensure_future(Rig(1).adapter().connect().__aenter__())
+    await asyncio.to_thread(begun.wait)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    looked_up.set()
+    await asyncio.to_thread(threads[0].join)
+    await asyncio.sleep(0)
+    del connecting
+    gc.collect()
+    assert heard == []
 
 
 async def test_a_line_that_ends_while_it_writes_touches_nobody_elses_socket(broker: Mosquitto) -> None:
