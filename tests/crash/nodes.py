@@ -31,8 +31,7 @@ from tests.ports import free_ports
 from tests.postgres import PostgresServer
 
 NODES = 2
-
-
+_LEAD = 3  # requests of a plant on their way, so that a run's end is soon reached
 _OPEN = """SELECT (SELECT COUNT(*) FROM sequel) + (SELECT COUNT(*) FROM message WHERE state IN
     ('accepted', 'waiting', 'sending', 'in_doubt', 'awaiting', 'escalated', 'parked'))"""
 
@@ -47,19 +46,23 @@ class Stroke(StrEnum):
 
 
 _STROKES = tuple(Stroke)  # each in its turn, so that a short run has them all
+_CODES = {Stroke.KILL: -signal.SIGKILL, Stroke.PAUSE: 3, Stroke.LEAVE: 0, None: 0}
 
 
 @dataclass(slots=True, kw_only=True)
 class NodesOutcome:
-    """What a run was like, and what it broke; ``late`` counts rows written by a gateway after it was replaced."""
+    """What a run was like, and what it broke; ``late`` counts rows written by a gateway after it was replaced.
+
+    ``slow`` counts those that the others took for dead without our doing, on a machine that left them no time.
+    """
 
     seed: int
     strokes: Counter[Stroke] = field(default_factory=Counter)
     handed_over: int = 0
     told: int = 0  # verdicts that came to a gateway which did not serve the participant
     late: int = 0
+    slow: int = 0
     drained: bool = False
-    exit_codes: Counter[tuple[Stroke | None, int]] = field(default_factory=Counter)
     alarms: list[str] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     messages: Mapping[State, int] = field(default_factory=dict)
@@ -70,7 +73,8 @@ class NodesOutcome:
         ends = ", ".join(f"{count} {state}" for state, count in sorted(self.messages.items()))
         return (
             f"seed {self.seed}: {strokes}; leases were taken {self.handed_over} times, {self.told} verdicts came to "
-            f"another gateway, {self.late} rows after a takeover; {sum(self.messages.values())} messages ({ends}); "
+            f"another gateway, {self.late} rows after a takeover, {self.slow} were too slow; "
+            f"{sum(self.messages.values())} messages ({ends}); "
             f"{len(self.violations)} violations; {self.seconds:.0f} s"
         )
 
@@ -95,7 +99,8 @@ class Cluster(World):
     """The surroundings of the crash suite, with several gateways; made by :func:`cluster` only."""
 
     def __init__(self, folder: Path, dice: random.Random, url: str) -> None:
-        super().__init__(folder, REPOSITORY, dice)
+        super().__init__(folder, REPOSITORY, dice, lead=_LEAD)
+        self.environ["POLL"] = "100ms"
         self.url = url
         ports = free_ports(2 * NODES)
         self.nodes = [
@@ -178,11 +183,13 @@ async def node_run(
     """Strike so often, let everything drain, and compare; ``quiet_s`` of silence ends the draining."""
     began, outcome, dice = time.monotonic(), NodesOutcome(seed=seed), random.Random(seed)
     async with cluster(folder, server, dice) as here, AsyncExitStack() as stack:
-        for node in here.nodes:
-            await here.start(stack, node)
+        await asyncio.gather(*(here.start(stack, node) for node in here.nodes))
         here.begin()
         for number in range(strokes):
             await _some(here, dice)
+            for node in (each for each in here.nodes if not each.lives):
+                await _end(here, node, None, outcome)
+                await here.start(stack, node)
             stroke = _STROKES[number % len(_STROKES)]
             outcome.strokes[stroke] += 1
             if stroke is Stroke.RESTART:
@@ -194,9 +201,8 @@ async def node_run(
         here.stop_asking()
         outcome.drained = await here.drain(quiet_s=quiet_s)
         for node in here.nodes:
-            await _end(node, signal.SIGTERM, None, outcome)
-        codes = await here.end()
-        outcome.exit_codes.update((None, code) for code in codes)
+            await _end(here, node, None, outcome)
+        outcome.alarms += [f"it ended with {code}" for code in await here.end() if code]
         plants = [plant.record() for plant in here.plants.values()]
         ledger, journal = read_ledger(here.ledger), read_journal(here.url)
     outcome.violations = check(plants, ledger, journal)
@@ -221,31 +227,50 @@ async def _strike(here: Cluster, stroke: Stroke, dice: random.Random, outcome: N
     struck, *others = dice.sample(here.nodes, len(here.nodes))
     if stroke is Stroke.PAUSE:
         await _pause(here, struck, others[0], outcome)
-    else:
-        await _end(struck, signal.SIGKILL if stroke is Stroke.KILL else signal.SIGTERM, stroke, outcome)
+    await _end(here, struck, stroke, outcome)
     return struck
 
 
-async def _end(node: Node, number: signal.Signals, stroke: Stroke | None, outcome: NodesOutcome) -> None:
+async def _end(here: Cluster, node: Node, stroke: Stroke | None, outcome: NodesOutcome) -> None:
+    """See a gateway end as it should, by this stroke or by itself, and look at what it said."""
     if node.process is None:
         raise RuntimeError("it does not run")
-    node.process.signal(number)
-    outcome.exit_codes[stroke, await node.process.ended()] += 1
+    if stroke is not Stroke.PAUSE:
+        node.process.signal(signal.SIGKILL if stroke is Stroke.KILL else signal.SIGTERM)
+    code = await node.process.ended()
+    if code == _CODES[Stroke.PAUSE] and await _was_buried(here, node.process):
+        outcome.slow += stroke is not Stroke.PAUSE
+        return
     outcome.alarms += alarms([node.process])
+    if code != _CODES[stroke]:
+        outcome.alarms.append(f"{stroke}: it ended with {code}: {node.process.lines[-1]}")
+
+
+async def _was_buried(here: Cluster, process: Child) -> bool:
+    epoch = await _epoch(process)
+    return any(_burial(epoch) in line for each in here.gateways for line in each.lines)
+
+
+async def _epoch(process: Child) -> int:
+    return int(json.loads(await process.until('"journal_opened"'))["epoch"])
+
+
+def _burial(epoch: int) -> str:
+    return f'"node":{epoch},"event":"node_buried"'
 
 
 async def _pause(here: Cluster, struck: Node, other: Node, outcome: NodesOutcome) -> None:
     """Stop a gateway until another one has taken over, and let it wake: it must end without having done anything."""
     if struck.process is None or other.process is None:
         raise RuntimeError("both must run")
-    epoch = json.loads(await struck.process.until('"journal_opened"'))["epoch"]
+    epoch = await _epoch(struck.process)
     struck.paused = True
     struck.process.signal(signal.SIGSTOP)
-    await other.process.until(f'"node":{epoch},"event":"node_buried"')
+    await other.process.until(_burial(epoch))
     await asyncio.sleep(0.5)
     before = _rows(here.url, "SELECT COALESCE(MAX(id), 0) FROM audit")
     struck.process.signal(signal.SIGCONT)
-    outcome.exit_codes[Stroke.PAUSE, await struck.process.ended()] += 1
+    await struck.process.ended()
     outcome.late += _rows(here.url, f"SELECT COUNT(*) FROM audit WHERE epoch = {epoch} AND id > {before}")
 
 

@@ -56,7 +56,6 @@ async def test_sigterm_finishes_what_is_under_way(tmp_path: Path) -> None:
         await gateway.until("login_succeeded")
         plant = here.plants["hams-bess"].process
         assert plant is not None
-        here.stop_asking()  # one request, and none when that is acknowledged
         plant.say("new")
         await here.smp.until("assets exstor")  # it has the submission, and answers in a second
         gateway.signal(signal.SIGTERM)

@@ -30,6 +30,7 @@ ENDS: Mapping[str, State] = {
     ACTS["typo"]: State.REFUSED,
 }
 _AHEAD = 2  # words a plant has waiting, so that it raises the next request at the very moment it may
+_NEVER = 1 << 62
 _LEDGER = "smp-ledger.db"
 
 
@@ -78,15 +79,16 @@ class Plant:
 class World:
     """The surroundings of the gateway under test; made by :func:`world` only."""
 
-    def __init__(self, folder: Path, source: Path, dice: random.Random) -> None:
+    def __init__(self, folder: Path, source: Path, dice: random.Random, *, lead: int = _NEVER) -> None:
         self.state = folder
         self.source = source
+        self._lead = lead  # so many requests may a plant have without their results, and asks no more until then
         self.plants = {site: Plant(site) for site in SITES}
         self.gateways: list[Child] = []
         self.smp: Child | None = None
         self._dice = dice
         self._news = asyncio.Event()
-        self._asking = True
+        self._asking = False
         ports = free_ports(3 + len(SITES))
         self._smp_port, callbacks, health = ports[:3]
         self._plant_ports = dict(zip(SITES, ports[3:], strict=True))
@@ -158,14 +160,15 @@ class World:
                 environ=self.environ,
             )
         )
-        await self.smp.until("listening on")
+        begun = []
         for site, plant in self.plants.items():
             arguments = ("simulate", "site", self.configuration, site, "--json", "--listen")
             command = self.command(*arguments, f"127.0.0.1:{self._plant_ports[site]}")
             plant.process = await stack.enter_async_context(
                 child(command, environ=self.environ, heard=self._hearing(plant))
             )
-            await plant.process.until("listening")
+            begun.append(plant.process)
+        await asyncio.gather(self.smp.until("listening on"), *(each.until("listening") for each in begun))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Child]:
@@ -176,9 +179,9 @@ class World:
 
     def begin(self) -> None:
         """Let every plant ask from now on, as fast as its mailbox allows."""
+        self._asking = True
         for plant in self.plants.values():
-            for _ in range(_AHEAD):
-                self._type(plant)
+            self._ask(plant)
 
     def stop_asking(self) -> None:
         """Let the plants finish what they have asked for."""
@@ -219,16 +222,17 @@ class World:
 
     def _hearing(self, plant: Plant) -> Callable[[str], None]:
         def hear(line: str) -> None:
-            before = len(plant.acknowledged)
             plant.hear(line)
-            if self._asking and len(plant.acknowledged) > before:
-                self._type(plant)
+            self._ask(plant)
             self._news.set()
 
         return hear
 
-    def _type(self, plant: Plant) -> None:
-        if plant.process is not None:
+    def _ask(self, plant: Plant) -> None:
+        """Type what the plant may have ahead of its acknowledgements, and of its results."""
+        if not self._asking or plant.process is None:
+            return
+        while plant.typed < min(len(plant.acknowledged) + _AHEAD, plant.results + self._lead):
             plant.typed += 1
             plant.process.say(self._dice.choices(list(ACTS), weights=(3, 1, 1))[0])
 
