@@ -25,6 +25,7 @@ from gateway.errors import StrictJsonError
 
 ALIGNED_ASSETS = "alignedAssets"  # the unit's member that is filled from what it aligns
 _NAMED = {"assets": "assetName", "unit": "unitName"}
+_GROUP = (dict, Mapping)  # the concrete one first: asking for it costs next to nothing
 _SHOWN = 5  # assets that a sentence names before it only counts
 
 
@@ -126,9 +127,10 @@ def creations(content: Mapping[str, object], *, longest: int | None = None) -> t
     """What a content creates; names longer than ``longest`` are left out, since nothing of that name will ever be."""
     assets = content.get("assets")
     rows = assets if isinstance(assets, Sequence) else [content.get("unit")]
+    member = _NAMED["unit" if assets is None else "assets"]
     found: dict[str, Creation] = {}
     for row, tree in enumerate(rows):
-        name = _member(tree, _NAMED["unit" if assets is None else "assets"])
+        name = _member(tree, member)
         if name is not None and (longest is None or len(name) <= longest):
             found.setdefault(name, Creation(row=row, name=name, gsp_group=gsp_group_of(tree)))
     return tuple(found.values())
@@ -136,7 +138,7 @@ def creations(content: Mapping[str, object], *, longest: int | None = None) -> t
 
 def gsp_group_of(row: object) -> str | None:
     """The GSP group that an asset or unit says it lies in."""
-    connection = row.get("connection") if isinstance(row, dict | Mapping) else None
+    connection = row.get("connection") if isinstance(row, _GROUP) else None
     return _member(row, "gspGroup") or _member(connection, "gspGroup")
 
 
@@ -150,5 +152,5 @@ def completed(content: bytes, names: Iterable[str]) -> bytes:
 
 
 def _member(tree: object, name: str) -> str | None:
-    value = tree.get(name) if isinstance(tree, dict | Mapping) else None
+    value = tree.get(name) if isinstance(tree, _GROUP) else None
     return value if isinstance(value, str) and value else None

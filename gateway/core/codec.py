@@ -17,6 +17,7 @@ from gateway.core.message import ASSETS, Kind
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 from gateway.errors import SubmissionRefused
 
+_GROUP = (dict, Mapping)  # the concrete one first: asking for it costs next to nothing
 # The range of a double, as in strict_json: a number beyond it would be written out as that many digits.
 _LARGEST_EXPONENT = 308
 
@@ -133,27 +134,34 @@ def _kept_group(group: FilledGroup) -> bytes:
 def _kept_value(_name: str, value: object) -> bytes:
     if type(value) is FilledGroup:
         return _kept_group(value)
+    if type(value) is Decimal:
+        return _digits(value).encode()
     return orjson.dumps(value, default=_kept, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 
 def _joined(stretches: Sequence[Run], group: FilledGroup, write: Callable[[str, object], bytes]) -> bytes:
     """A group's JSON; a place that nothing fills is left out with its name."""
-    pieces: list[bytes] = []
-    for stretch, place in stretches:
-        if place is None:
-            pieces.append(stretch)
-        elif (value := group.get(place, _MISSING)) is not _MISSING:
-            pieces.append(stretch + write(place, value))
+    pieces = [
+        stretch if place is None else stretch + write(place, group[place])
+        for stretch, place in stretches
+        if place is None or place in group
+    ]
     return b"{" + b",".join(pieces) + b"}"
 
 
 def _fragment(value: object) -> orjson.Fragment:
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal):
+        return orjson.Fragment(_digits(value))
+    raise TypeError(f"JSON has no form for {value!r:.100}")
+
+
+def _digits(value: Decimal) -> str:
+    if value.is_finite():
         if not value:
             value = abs(value)  # zero has no sign on the wire
         if -_LARGEST_EXPONENT <= value.adjusted() <= _LARGEST_EXPONENT:
             text = str(value)
-            return orjson.Fragment(text if "E" not in text else format(value, "f"))
+            return text if "E" not in text else format(value, "f")
     raise TypeError(f"JSON has no form for {value!r:.100}")
 
 
@@ -191,11 +199,13 @@ def _place(shape: Shape | FieldSpec, path: str, name: str, value: object) -> byt
     spec = shape.members[name]
     if type(value) is FilledGroup and spec.type is FieldType.GROUP:
         return _row(spec, value, f"{path}.{name}")
+    if type(value) is Decimal and value.is_finite() and spec.word not in _NESTED:
+        return _digits(value).encode()
     return _dump_content(_member(spec, value, path, name))
 
 
 def _members(shape: Shape | FieldSpec, value: object, path: str) -> dict[str, object]:
-    if not isinstance(value, dict | Mapping):
+    if not isinstance(value, _GROUP):
         raise SubmissionRefused(f"{path}: {value!r:.100} is not a group of members")
     members: dict[str, object] = {}
     known = 0

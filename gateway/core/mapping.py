@@ -252,6 +252,10 @@ def _fill(node: object, path: str, source: _Source, faults: list[tuple[str, Miss
         case Frame():
             group = FilledGroup(node)
             for key, value in node.places.items():
+                reading = source.snapshot.get(value.point) if type(value) is Slot else None
+                if reading is not None and reading.quality is _GOOD and reading.value is not None:
+                    group[key] = reading.value
+                    continue
                 group[key] = filled = _fill(value, f"{path}.{key}" if path else key, source, faults)
                 if filled is _ABSENT:
                     del group[key]
@@ -320,6 +324,7 @@ def _picked(pick: Pick, element: object) -> object:
         return Missing("not_a_number", f"{pick.path.text} is beyond all numbers")
 
 
+_GOOD = Quality.GOOD
 _ABSENT = object()  # marks a member that nothing usable fills
 
 # Words of the YAML beside the wire profile's own members, which are all in camelCase.

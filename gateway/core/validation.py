@@ -19,6 +19,7 @@ from gateway.core.message import ASSETS, Kind, Problem
 from gateway.core.profile import FieldSpec, FieldType, Profile, Shape
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_GROUP = (dict, Mapping)  # the concrete one first: asking for it costs next to nothing
 _SHOWN = 80  # characters of a value inside a sentence
 
 # What was found wrong with one value: its path below the row, a code, a sentence.
@@ -84,7 +85,7 @@ def _check_assets(notes: _Notes, assets: object, profile: Profile) -> None:
 
 def _check_row(notes: _Notes, name: str, row: object, shape: Shape, profile: Profile) -> None:
     notes.ref = None
-    if type(row) is not dict and not isinstance(row, Mapping):
+    if not isinstance(row, _GROUP):
         notes.problem(name, "required" if row is None else "not_a_group", f"{_show(row)} is not a group of members")
         return
     ref = row.get(shape.ref)
@@ -93,7 +94,7 @@ def _check_row(notes: _Notes, name: str, row: object, shape: Shape, profile: Pro
         for path, code, message in _group(row, shape.members, "", profile):
             notes.problem(path, code, message)
     for ways in shape.required_ways:
-        if not any(_present(_at(row, *way)) for way in ways):
+        if not _has_one(row, ways):
             paths = [".".join(way) for way in ways]
             notes.problem(paths[0], "required", f"one of {', '.join(paths)} is needed")
     if not (type(row) is FilledGroup and row.frame.ruled == (shape, profile)):
@@ -271,7 +272,7 @@ def _gsp_group_fits(notes: _Notes, row: Mapping[str, object], profile: Profile) 
         return
     note = notes.problem if profile.gsp_mismatch == "error" else notes.warning
     for place, point in enumerate(points):
-        mpan = point.get("id") if isinstance(point, dict | Mapping) and point.get("type") == "MPAN" else None
+        mpan = point.get("id") if isinstance(point, _GROUP) and point.get("type") == "MPAN" else None
         expected = reference_data.gsp_group_of_mpan(mpan) if isinstance(mpan, str) else None
         if expected not in {None, group} and reference_data.is_mpan(str(mpan)):
             sentence = f"MPAN {mpan} belongs to distributor {str(mpan)[:2]} in group {expected}, not {group}"
@@ -286,12 +287,17 @@ _RULED = frozenset({"startDate", "endDate", "unitType", "bmUnitId", "connection"
 def _at(row: Mapping[str, object], *way: str) -> object:
     value: object = row
     for name in way:
-        value = value.get(name) if isinstance(value, dict | Mapping) else None
+        value = value.get(name) if isinstance(value, _GROUP) else None
     return value
 
 
-def _present(value: object) -> bool:
-    return value is not None and value != []
+def _has_one(row: Mapping[str, object], ways: Sequence[Sequence[str]]) -> bool:
+    """Whether there is something at one of these members at least."""
+    for way in ways:
+        value = _at(row, *way) if len(way) > 1 else row.get(way[0])
+        if value is not None and value != []:
+            return True
+    return False
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[object]]:
