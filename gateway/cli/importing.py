@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gateway.app import open_reader
 from gateway.cli import headings
 from gateway.cli.configured import StateFolder, load
 from gateway.cli.fleet_file import Batch, Findings, FleetFile
@@ -24,13 +26,18 @@ from gateway.cli.import_results import write_results
 from gateway.cli.operations import AsJson, with_gateway, with_gateway_or_journal
 from gateway.core import codec, imports
 from gateway.core.control import IMPORT, TAKE_BATCH, BatchOrder, BatchStanding, Nothing
+from gateway.core.message import ASSETS
 from gateway.core.printable import printable
+from gateway.core.record import AssetFilter
 from gateway.core.sheet import SheetError
 from gateway.core.transaction import TERMINAL, State
+from gateway.errors import GatewayError
 from gateway.ports import Control
 from gateway.settings.configuration import Configuration
 
 _FAULTS_PRINTED = 50
+_LINES_PRINTED = 20
+_ALL = 1 << 40  # assets: no limit
 _LOOK_S = 0.5  # between two looks at an import that is waited for
 _ON_ITS_WAY = frozenset(State) - (TERMINAL - {State.COMPLETED})
 _STUCK = frozenset({State.ESCALATED, State.PARKED})
@@ -108,6 +115,8 @@ class _Work:
     there: int = 0
     taken: int = 0
     batches: dict[int, BatchStanding] = field(default_factory=dict)
+    known: AbstractSet[str] = frozenset()
+    again: list[int] = field(default_factory=list)  # the lines of assets that were there before this import
 
     @property
     def import_id(self) -> str:
@@ -138,6 +147,8 @@ def _carry_out(work: _Work, *, wait: bool, results: Path | None, as_json: bool) 
     if wait and (target.is_dir() or not target.parent.is_dir()):
         raise _unwritable(target, "it is a folder" if target.is_dir() else "its folder is not there")
 
+    work.known = _known(work)
+
     async def send(control: Control) -> None:
         with _bars(quiet=as_json) as bars:
             await _send(control, work, bars)
@@ -160,6 +171,17 @@ def _unwritable(target: Path, why: str) -> typer.BadParameter:
     return typer.BadParameter(f"{target} cannot be written: {why}", param_hint="--results")
 
 
+def _known(work: _Work) -> AbstractSet[str]:
+    """The names of the participant's assets that exist at the SMP as far as we know."""
+    environment = work.configuration.participants[work.participant].environment
+    which = AssetFilter(environment=environment, participant=work.participant, kind=ASSETS, limit=_ALL)
+    try:
+        with open_reader(work.configuration.journal) as reader:
+            return frozenset(each.name for each in reader.assets(which) if each.there)
+    except GatewayError:  # nothing was ever stored, or whoever takes the batches says what is wrong
+        return frozenset()
+
+
 async def _send(control: Control, work: _Work, bars: Progress) -> None:
     """Hand over what is not there yet, in order; the next batch is read while one is on its way."""
     await work.look(control)
@@ -180,7 +202,15 @@ async def _send(control: Control, work: _Work, bars: Progress) -> None:
         taken, following = await asyncio.gather(taking, asyncio.to_thread(_next_order, batches, work.fleet))
         work.batches[batch.number] = taken
         work.taken += len(batch.lines)
+        work.again += _again(batch, work)
         bars.advance(bar, len(batch.lines))
+
+
+def _again(batch: Batch, work: _Work) -> Iterator[int]:
+    ref = work.fleet.profile.asset.ref
+    for line, asset in zip(batch.lines, batch.assets, strict=True):
+        if isinstance(asset, dict) and asset.get(ref) in work.known:
+            yield line
 
 
 def _next_order(batches: Iterator[Batch], fleet: FleetFile) -> tuple[Batch, BatchOrder] | None:
@@ -250,7 +280,8 @@ def _report(work: _Work, *, check: bool, as_json: bool) -> None:
     states = {state.value: rows for state, rows in work.states.items()}
     if as_json:
         told = {"import": work.import_id, "rows": work.findings.rows, "batches": work.findings.batches}
-        typer.echo(json.dumps(told if check else {**told, "taken": work.taken, "there": work.there, "states": states}))
+        sent = {"taken": work.taken, "there": work.there, "again": work.again, "states": states}
+        typer.echo(json.dumps(told if check else told | sent))
         return
     rows = f"{work.findings.rows} rows in {work.findings.batches} batches"
     if check:
@@ -258,6 +289,11 @@ def _report(work: _Work, *, check: bool, as_json: bool) -> None:
         return
     before = f", {work.there} were there already" if work.there else ""
     typer.echo(f"import {work.import_id}: {rows}, {work.taken} taken now{before}")
+    if work.again:
+        lines = ", ".join(map(str, work.again[:_LINES_PRINTED])) + (", ..." if work.again[_LINES_PRINTED:] else "")
+        typer.echo(
+            f"{len(work.again)} of them exist at the SMP already, which may refuse them as duplicates: line {lines}"
+        )
     typer.echo("now: " + ", ".join(f"{rows} {state}" for state, rows in states.items()))
     if set(work.states) & _STUCK:
         typer.echo("what is escalated or parked waits for you: `smp-gateway messages list` and `messages resolve`")

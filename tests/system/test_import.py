@@ -111,7 +111,7 @@ async def test_results_that_cannot_be_written_are_told_before_anything_is_sent(t
 
 
 async def test_a_row_that_the_smp_has_already_keeps_no_other_out(tmp_path: Path) -> None:
-    """One name exists there: that row failed with the SMP's words, all others are completed, and the exit code is 1."""
+    """One name exists there: its line is told, it fails in the SMP's words, the others are completed, exit code 1."""
     file = fleet.write(tmp_path / "fleet.csv", 30)
     async with world(tmp_path / "w") as here, here.gateway():
         one = tmp_path / "one.csv"
@@ -119,6 +119,7 @@ async def test_a_row_that_the_smp_has_already_keeps_no_other_out(tmp_path: Path)
         assert (await run_import(here, one, "--wait"))[0] == 0
         code, out, _ = await run_import(here, file, "--wait", "--results", str(tmp_path / "out.csv"))
     assert code == 1, out
+    assert "1 of them exist at the SMP already, which may refuse them as duplicates: line 8" in out
     with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = {row["name"]: row for row in csv.DictReader(stream)}
     assert rows[fleet.name(7)]["state"] == "failed"
