@@ -2,8 +2,9 @@
 
     python -m tests.bench.journal FOLDER APPENDS ROWS OPEN FINISHED
 
-In a process of its own, so that the memory is the journal's. The raw commit is one row of the same bytes with apsw, in
-the same mode (WAL, FULL); both take turns in blocks, so that a disk that is busy for a while is busy for both.
+In a process of its own, so that the memory is the journal's. There are two floors (bare_driver.py): the bytes of an
+append in one row, and as many rows and tables as an append leaves. All take turns in blocks, so that a disk that is
+busy for a while is busy for all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ import apsw
 from gateway.core.message import Draft, Hop
 from gateway.edge.journal.sqlite import SqliteJournal
 from gateway.ports import Journal
+from tests.bench.bare_driver import OneRow, SameRows, Table, tables_of
 from tests.bench.figures import Figures
 from tests.contracts.journal.scenario import BATTERY, Place, accepted, callback, draft, evidence, outgoing, sqlite
 
@@ -53,25 +55,17 @@ class Costs:
     """Rates are messages a second; memory is resident, in MB, before and after ``finished`` messages."""
 
     append: Figures
-    raw: Figures
+    one_row: Figures
+    same_rows: Figures
     rate: float
-    raw_rate: float
+    one_row_rate: float
+    same_rows_rate: float
     rows: int
     open: int
     recovery_s: float
     finished: int
     first_mb: float
     last_mb: float
-
-    @property
-    def append_ratio(self) -> float:
-        """How many raw commits one append costs, in the median."""
-        return self.append.p50_ms / self.raw.p50_ms
-
-    @property
-    def group_ratio(self) -> float:
-        """The share of the raw group-commit rate."""
-        return self.rate / self.raw_rate
 
 
 def measure(folder: Path, appends: int, rows: int, open_messages: int, finished: int) -> Costs:
@@ -80,25 +74,7 @@ def measure(folder: Path, appends: int, rows: int, open_messages: int, finished:
     command = [sys.executable, "-m", "tests.bench.journal", own, appends, rows, open_messages, finished]
     done = subprocess.run([str(word) for word in command], cwd=_ROOT, stdout=subprocess.PIPE, check=True)
     told = json.loads(done.stdout)
-    return Costs(**{**told, "append": Figures(**told["append"]), "raw": Figures(**told["raw"])})
-
-
-class _Raw:
-    """The bare driver."""
-
-    def __init__(self, path: Path) -> None:
-        self._raw = apsw.Connection(str(path))
-        for pragma, value in (("journal_mode", "wal"), ("synchronous", "full")):
-            self._raw.pragma(pragma, value)
-        self._raw.execute("CREATE TABLE row (id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT")
-
-    def commit(self, *names: str) -> None:
-        with self._raw:
-            for name in names:
-                self._raw.execute("INSERT INTO row VALUES (?, ?)", (name, _BYTES))
-
-    def close(self) -> None:
-        self._raw.close()
+    return Costs(**{**told, **{name: Figures(**told[name]) for name in ("append", "one_row", "same_rows")}})
 
 
 def _drafts(count: int, lane: str) -> Iterator[Draft]:
@@ -106,42 +82,57 @@ def _drafts(count: int, lane: str) -> Iterator[Draft]:
         yield draft(number, replace(BATTERY, message=f"{lane}-{number}"), content=_CONTENT)
 
 
-async def _singly(place: Place, raw: _Raw, count: int) -> tuple[Figures, Figures]:
+async def _shape(place: Place) -> list[Table]:
+    """What an append leaves in which tables."""
+    async with place.open() as journal:
+        for each in _drafts(_BLOCK, "shape"):
+            await journal.append(each, replace(outgoing(each.id), body=_CONTENT))
+    return tables_of(place.path, _BLOCK)
+
+
+async def _singly(place: Place, floors: Sequence[OneRow | SameRows], count: int) -> list[Figures]:
     """One append after the other, each with its submission, as a site's request is; and raw commits in turn."""
-    ours: list[int] = []
-    theirs: list[int] = []
+    took: list[list[int]] = [[], *([] for _ in floors)]
     async with place.open() as journal:
         for number, each in enumerate(_drafts(count, "single")):
             out = replace(outgoing(each.id), body=_CONTENT)
             began = time.perf_counter_ns()
             await journal.append(each, out)
-            ours.append(time.perf_counter_ns() - began)
+            took[0].append(time.perf_counter_ns() - began)
             if number % _BLOCK == _BLOCK - 1:
-                for turn in range(_BLOCK):
-                    began = time.perf_counter_ns()
-                    raw.commit(f"{number}-{turn}")
-                    theirs.append(time.perf_counter_ns() - began)
-    return Figures.of(ours), Figures.of(theirs)
+                for floor, theirs in zip(floors, took[1:], strict=True):
+                    theirs.extend(_block(floor, number))
+    return [Figures.of(each) for each in took]
 
 
-async def _together(place: Place, raw: _Raw, count: int) -> tuple[float, float]:
-    """What :data:`PRODUCERS` producers get on disk, and the driver with as many rows in each commit."""
-    waiting = _drafts(count, "group")
+def _block(floor: OneRow | SameRows, number: int) -> Iterator[int]:
+    for turn in range(_BLOCK):
+        began = time.perf_counter_ns()
+        floor.commit([f"{number}-{turn}"])
+        yield time.perf_counter_ns() - began
+
+
+async def _together(place: Place, floors: Sequence[OneRow | SameRows], count: int) -> list[float]:
+    """What :data:`PRODUCERS` producers get on disk, and the driver with as many of them in each commit."""
+    waiting = [(each, replace(outgoing(each.id), body=_CONTENT)) for each in _drafts(count, "group")]
+    coming = iter(waiting)
 
     async def produce() -> None:
-        for each in waiting:
-            await journal.append(each, replace(outgoing(each.id), body=_CONTENT))
+        for each, out in coming:
+            await journal.append(each, out)
 
     async with place.open() as journal:
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(PRODUCERS):
                 group.create_task(produce())
-        ours = count / (time.perf_counter() - began)
-    began = time.perf_counter()
-    for first in range(0, count, PRODUCERS):
-        raw.commit(*(f"group-{number}" for number in range(first, first + PRODUCERS)))
-    return ours, count / (time.perf_counter() - began)
+        rates = [count / (time.perf_counter() - began)]
+    for floor in floors:
+        began = time.perf_counter()
+        for first in range(0, count, PRODUCERS):
+            floor.commit([f"group-{number}" for number in range(first, first + PRODUCERS)])
+        rates.append(count / (time.perf_counter() - began))
+    return rates
 
 
 async def _finish(journal: Journal, number: int) -> None:
@@ -218,18 +209,24 @@ def _resident_mb() -> float:
 
 
 async def _all(folder: Path, appends: int, rows: int, open_messages: int, finished: int) -> Costs:
-    for each in ("memory", "single", "group", "recovery"):
+    for each in ("memory", "shape", "single", "group", "recovery"):
         (folder / each).mkdir()
     first, last = await _memory(sqlite(folder / "memory"), finished)
-    with closing(_Raw(folder / "raw.db")) as raw:
-        append, single = await _singly(sqlite(folder / "single"), raw, appends)
-        rate, raw_rate = await _together(sqlite(folder / "group"), raw, appends * 5)
+    shape = await _shape(sqlite(folder / "shape"))
+    with (
+        closing(OneRow(folder / "one-row.db", _BYTES)) as one_row,
+        closing(SameRows(folder / "same-rows.db", shape)) as same_rows,
+    ):
+        append, *single = await _singly(sqlite(folder / "single"), (one_row, same_rows), appends)
+        rate, *rates = await _together(sqlite(folder / "group"), (one_row, same_rows), appends * 5)
     made, took = await _recovery(sqlite(folder / "recovery"), rows, open_messages)
     return Costs(
         append=append,
-        raw=single,
+        one_row=single[0],
+        same_rows=single[1],
         rate=rate,
-        raw_rate=raw_rate,
+        one_row_rate=rates[0],
+        same_rows_rate=rates[1],
         rows=made,
         open=open_messages,
         recovery_s=took,

@@ -70,9 +70,9 @@ async def test_the_journal_is_measured_beside_the_bare_driver(tmp_path: Path) ->
     """Few appends and a small recovery in a process of its own: all rows and doubts there, every figure there."""
     found = await asyncio.to_thread(journal.measure, tmp_path, 25, 4_000, 50, 20)
     assert 3_900 < found.rows <= 4_000
-    assert (found.open, found.append.n, found.raw.n) == (50, 25, 25)
+    assert (found.open, found.append.n, found.one_row.n, found.same_rows.n) == (50, 25, 25, 25)
     assert found.append.p50_ms > 0 < found.recovery_s
-    assert found.rate > 0 < found.raw_rate
+    assert found.rate > 0 < found.same_rows_rate < found.one_row_rate
     assert 0 < found.first_mb <= found.last_mb + 1
 
 
