@@ -20,6 +20,7 @@ MAILBOX_STATES = frozenset(
         State.PARKED,
     }
 )
+_STATES = {state.value: state for state in State}
 FAILURES = frozenset({State.REFUSED, State.REJECTED, State.FAILED, State.PARTIAL, State.EXPIRED})
 
 
@@ -110,7 +111,7 @@ def rule_from_json(data: Mapping[str, object]) -> RelayRule:
         raise TypeError(f"not a relay rule: {data!r}")
     return RelayRule(
         connection=str(data["connection"]),
-        on=frozenset(State(word) for word in on),
+        on=frozenset(_STATES[word] for word in on),
         mailbox=None if mailbox is None else str(mailbox),
         sequence=sequence,
         write=write,

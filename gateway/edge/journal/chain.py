@@ -71,23 +71,27 @@ def _links(head: ChainHead, entries: Sequence[Entry]) -> list[str]:
 
 
 def _insert(commit: Commit, before: int, entries: Iterable[tuple[Entry, str]]) -> None:
-    for number, (entry, link) in enumerate(entries, before + 1):
-        commit.run(
-            "insert_audit",
-            environment=entry.environment,
-            participant=entry.participant,
-            number=number,
-            at=entry.at,
-            message_id=entry.message_id,
-            submission_id=entry.submission_id,
-            actor=entry.actor,
-            event=entry.event,
-            from_state=entry.from_state,
-            to_state=entry.to_state,
-            detail=entry.detail,
-            exhibits=rows.dump_exhibits(entry.exhibits),
-            link=link,
-        )
+    commit.each(
+        "insert_audit",
+        (
+            {
+                "environment": entry.environment,
+                "participant": entry.participant,
+                "number": number,
+                "at": entry.at,
+                "message_id": entry.message_id,
+                "submission_id": entry.submission_id,
+                "actor": entry.actor,
+                "event": entry.event,
+                "from_state": entry.from_state,
+                "to_state": entry.to_state,
+                "detail": entry.detail,
+                "exhibits": rows.dump_exhibits(entry.exhibits),
+                "link": link,
+            }
+            for number, (entry, link) in enumerate(entries, before + 1)
+        ),
+    )
 
 
 def head(reading: Reading, environment: str, participant: str) -> tuple[ChainHead, int] | None:

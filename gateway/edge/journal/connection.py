@@ -12,7 +12,7 @@ import apsw
 
 from gateway.edge.journal.engine import Beside, ConnectionLost, OutOfSpace, StatementFailed
 from gateway.edge.journal.migrations import LEDGER, Migration, load_migrations, pending
-from gateway.edge.journal.statements import Commit, Parameter, Row, Stamp, load_queries
+from gateway.edge.journal.statements import PARAMETER, Commit, Parameter, Row, Stamp, load_queries
 from gateway.errors import JournalBroken, JournalError, JournalMismatch
 
 DIALECT = "sqlite"
@@ -25,6 +25,7 @@ _APPLIED = "SELECT name, checksum FROM migration ORDER BY name"
 
 
 _CHECKPOINT_PAGES = 1000  # SQLite's own default
+_CACHE_KIB = 8 * 1024  # what the largest batches change, so that none of it goes to the log twice
 # After these the connection or the file cannot be trusted; other errors of a statement are its command's alone.
 _FATAL = (
     apsw.IOError,
@@ -54,12 +55,21 @@ class Connection:
 
     def __init__(self, raw: apsw.Connection, queries: Mapping[str, str]) -> None:
         self.raw = raw
-        self._queries = queries
+        self._queries = {name: _numbered(sql) for name, sql in queries.items()}
 
     def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
         """Run a named statement and return all its rows."""
+        sql, places = self._queries[name]
         try:
-            return self.raw.execute(self._queries[name], parameters).fetchall()
+            return self.raw.execute(sql, [parameters[each] for each in places]).fetchall()
+        except apsw.Error as error:
+            raise _meaning(error) from error
+
+    def each(self, name: str, many: Sequence[Mapping[str, Parameter]]) -> None:
+        """Run a named statement once for each of these."""
+        sql, places = self._queries[name]
+        try:
+            self.raw.executemany(sql, ([parameters[each] for each in places] for parameters in many))
         except apsw.Error as error:
             raise _meaning(error) from error
 
@@ -150,6 +160,12 @@ class WritingConnection(Connection):
         return apsw.SQLITE_OK
 
 
+def _numbered(sql: str) -> tuple[str, Sequence[str]]:
+    """A statement with ``?1`` in the place of a name, and the names in order, so that no run looks for them by name."""
+    places = list(dict.fromkeys(PARAMETER.findall(sql)))
+    return PARAMETER.sub(lambda found: f"?{places.index(found[1]) + 1}", sql), places
+
+
 def create_folder(path: Path) -> None:
     """Make the journal's folder where it is missing, for its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,6 +190,7 @@ def open_writing(path: Path, *, now: int, vfs: str | None = None) -> WritingConn
         raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         for pragma, value in (("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1)):
             raw.pragma(pragma, value)
+        raw.pragma("cache_size", -_CACHE_KIB)
         _migrate(raw, load_migrations(DIALECT), now)
     except apsw.NotADBError as error:
         raise JournalMismatch(f"{path} is not a journal: {error}") from error

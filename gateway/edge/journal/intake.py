@@ -28,7 +28,8 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
     if full:
         raise JournalFull("the disk is nearly full: nothing new is accepted")
     unsure = _is_unsure(commit, draft)
-    draft, waits_for = _placed(commit, replace(draft, problems=draft.problems + registry.claim(commit, draft)))
+    taken = registry.claim(commit, draft)
+    draft, waits_for = _placed(commit, replace(draft, problems=draft.problems + taken) if taken else draft)
     event = Event.INVALID if draft.problems else Event.VALID
     state = advance(State.RECEIVED, event)
     free = (
@@ -61,7 +62,7 @@ def append(commit: Commit, draft: Draft, outgoing: Outgoing | None, *, full: boo
         whole = (Portion(rows=range(draft.rows)),)
         portions = outgoing.portions or whole
         if not draft.salvage:  # alone and without salvage its rows never go again, and nobody asks for their names
-            portions = tuple(replace(portion, names=()) for portion in portions)
+            portions = tuple(replace(each, names=()) if each.names else each for each in portions)
         submission = open_submission(commit, blank_submission(draft, outgoing), portions)
         attesting.audit(
             commit,
@@ -182,7 +183,8 @@ def _store_message(commit: Commit, draft: Draft, state: State, *, rest: State) -
 
 def open_submission(commit: Commit, blank: Submission, portions: Sequence[Portion]) -> Submission:
     """Store a submission in SENDING with its portions; its first attempt is number 1. Its messages move beside this."""
-    submission = replace(blank, attempt=replace(blank.attempt, number=1))
+    first = blank.attempt.number == 1
+    submission = blank if first else replace(blank, attempt=replace(blank.attempt, number=1))
     lane = submission.lane
     commit.run(
         "insert_submission",

@@ -89,10 +89,14 @@ def move_submission(commit: Commit, submission: Submission, cause: Cause, *, onl
     )
     parts = parts_of(commit, submission.id)
     messages = {part.message_id: _standing(commit, part.message_id) for part in parts}
-    located = replace(cause, transaction_id=transaction_id, problems=division.located(cause.problems, parts))
+    located = cause
+    if cause.problems or transaction_id != cause.transaction_id:
+        located = replace(cause, transaction_id=transaction_id, problems=division.located(cause.problems, parts))
     fates = _fates(parts, messages, located, only)
     step = _Step(submission=submission, after=after, cause=located, parts=parts)
     moved = [_move_part(commit, message, step, fates.get(message.id, ())) for message in messages.values()]
+    if len(moved) == 1:
+        return moved[0]
     first, *others = (each for changed in moved for each in _each(changed))
     return replace(first, others=tuple(others))
 
@@ -336,7 +340,7 @@ def _go_on(commit: Commit, message_id: str, cause: Cause) -> Iterator[Changed]:
 
 def _each(changed: Changed) -> tuple[Changed, ...]:
     """A change and its others, each by itself and with none."""
-    return (replace(changed, others=()), *changed.others)
+    return (replace(changed, others=()), *changed.others) if changed.others else (changed,)
 
 
 def take_rows(commit: Commit, message_id: str, submission_id: str, exhibits: Exhibits) -> None:
@@ -362,5 +366,4 @@ def name_transaction(commit: Commit, submission_id: str, transaction_id: str) ->
 
 def record_hops(commit: Commit, message_id: str, hops: Hops) -> None:
     """Keep when a message passed its stations; the first time stands."""
-    for hop, at in hops.items():
-        commit.run("insert_hop", message_id=message_id, hop=hop, at=at)
+    commit.hops.extend((message_id, hop, at) for hop, at in hops.items())

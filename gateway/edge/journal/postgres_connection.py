@@ -24,7 +24,7 @@ from psycopg.types.string import StrDumper
 
 from gateway.edge.journal.engine import ConnectionLost, OutOfSpace, StatementFailed
 from gateway.edge.journal.migrations import load_migrations, pending
-from gateway.edge.journal.statements import Parameter, Row, load_queries
+from gateway.edge.journal.statements import PARAMETER, Parameter, Row, load_queries
 from gateway.errors import JournalBroken, JournalError, JournalMismatch
 
 T = TypeVar("T")
@@ -37,7 +37,6 @@ _CONNECT_S = 5
 # How long a database may be away before the process ends, and its supervisor begins it anew.
 RECONNECT_S = 60.0
 PAUSE_S = 0.2  # between two tries to reach it
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 _FENCE = ":epoch = (SELECT epoch FROM node WHERE id = :node)"
 # Beside the epoch: the row's participant must be leased to whom the transaction acts for.
 _LEASED = """ AND (SELECT l.node FROM lease l WHERE l.environment = {table}.environment
@@ -95,6 +94,13 @@ class Connection:
     def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
         """Run a named statement and return all its rows."""
         return self.ask(self._queries[name], parameters, prepare=True)
+
+    def each(self, name: str, many: Sequence[Mapping[str, Parameter]]) -> None:
+        """Run a named statement once for each of these, in one go."""
+        try:
+            self._cursor.executemany(self._queries[name].encode(), many)
+        except psycopg.Error as error:
+            raise meaning(error, gone=self.raw.closed) from error
 
     def ask(
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, prepare: bool = False
@@ -238,7 +244,7 @@ def _leased(sql: str) -> str:
 
 
 def _in_psycopg_words(sql: str) -> str:
-    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+    return PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def _public(url: str) -> str:

@@ -99,6 +99,10 @@ class WritingConnection:
         """Run a named statement and return all its rows."""
         return self._connection.rows(name, parameters)
 
+    def each(self, name: str, many: Sequence[Mapping[str, Parameter]]) -> None:
+        """Run a named statement once for each of these."""
+        self._connection.each(name, many)
+
     def begin(self, now: int, beside: Beside | None = None) -> Commit:
         """See `engine.Writing`."""
         held_until = time.monotonic() + LEASE_S

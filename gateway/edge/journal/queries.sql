@@ -239,8 +239,8 @@ DELETE FROM part WHERE message_id = :message_id RETURNING submission_id
 DELETE FROM message WHERE id = :message_id
 
 -- :name delete_relays_of_callbacks
-DELETE FROM callback_relay WHERE EXISTS (SELECT 1 FROM callback c WHERE c.submission_id = :submission_id
-    AND c.environment = callback_relay.environment AND c.issuer = callback_relay.issuer AND c.jti = callback_relay.jti)
+DELETE FROM callback_relay WHERE (environment, issuer, jti) IN (
+    SELECT c.environment, c.issuer, c.jti FROM callback c WHERE c.submission_id = :submission_id)
 
 -- :name delete_callbacks
 DELETE FROM callback WHERE submission_id = :submission_id
@@ -327,7 +327,7 @@ SELECT id FROM submission
 WHERE state IN ('sending', 'in_doubt', 'awaiting') AND state = 'sending'
     AND (CAST(:environment AS TEXT) IS NULL OR environment = :environment)
     AND (CAST(:participant AS TEXT) IS NULL OR participant = :participant)
-ORDER BY id
+LIMIT :limit
 
 -- :name overdue_submissions
 SELECT s.id, (SELECT p.message_id FROM part p WHERE p.submission_id = s.id
@@ -616,9 +616,9 @@ WHERE c.message_id = :message_id AND c.settled = 1 AND c.kind = 'assets' AND n.w
 ORDER BY n.message_id, c.line
 
 -- :name delete_needs_settled
-DELETE FROM need WHERE what = 'asset' AND EXISTS (
-    SELECT 1 FROM claim c WHERE c.message_id = :message_id AND c.name = need.name AND c.settled = 1
-        AND c.participant = need.participant AND c.environment = need.environment AND c.kind = 'assets')
+DELETE FROM need WHERE what = 'asset' AND (name, participant, environment) IN (
+    SELECT c.name, c.participant, c.environment FROM claim c
+    WHERE c.message_id = :message_id AND c.settled = 1 AND c.kind = 'assets')
 
 -- :name assets_settled
 INSERT INTO asset (environment, participant, kind, name, smp_id, origin, is_there, gsp_group, message_id, note,

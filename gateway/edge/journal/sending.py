@@ -14,6 +14,8 @@ from gateway.edge.journal import attesting, intake, listing, moving, registry, r
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.statements import Commit, Reading
 
+_ALL = 2**31 - 1
+
 
 def head(reading: Reading, lane: Lane, *, after_verdict: bool) -> tuple[Message, Submission | None] | None:
     """The message of a lane to send next, with its submission that fell back."""
@@ -190,11 +192,13 @@ def _expire(commit: Commit, message_id: str) -> Sequence[Changed]:
     return [] if changed is None else [changed]
 
 
-def restart(commit: Commit, environment: str | None = None, participant: str | None = None) -> int:
-    """Put every submission that was under way, of all or of one participant, into doubt, due at once; how many."""
+def restart(
+    commit: Commit, environment: str | None = None, participant: str | None = None, *, limit: int = _ALL
+) -> int:
+    """Put submissions that were under way, of all or of one participant, into doubt, due at once; how many."""
     whose = {"environment": environment, "participant": participant}
     cause = Cause(event=Event.RESTARTED, detail="the gateway was restarted", due_at=commit.now)
-    under_way = commit.all("sending_submissions", **whose)
+    under_way = commit.all("sending_submissions", **whose, limit=limit)
     for (submission_id,) in under_way:
         moving.move_submission(commit, moving.find(commit, submission_id), cause)
     return len(under_way)

@@ -7,7 +7,7 @@ and say nothing of the engine; a driver brings `rows`, which runs one named stat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ Row = tuple[Any, ...]  # columns in the order in which the statement lists them
 Parameter = int | str | bytes | None
 
 _NAME = re.compile(r"^-- :name (\w+)$", re.MULTILINE)
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
 def load_queries(*more: str) -> Mapping[str, str]:
@@ -44,6 +45,9 @@ class Statements(Protocol):
 
     def rows(self, name: str, parameters: Mapping[str, Parameter]) -> Sequence[Row]:
         """Run the statement and return all its rows."""
+
+    def each(self, name: str, many: Sequence[Mapping[str, Parameter]]) -> None:
+        """Run the statement once for each of these, in their order; it returns no rows."""
 
 
 class Reading:
@@ -76,13 +80,18 @@ class Stamp:
 
 
 class Commit(Reading):
-    """Ask and change the journal inside one transaction; ``entries`` is its evidence, which `chain.seal` writes."""
+    """Ask and change the journal inside one transaction.
+
+    ``entries`` is its evidence, which `chain.seal` writes, and ``hops`` the stations that it tells of, which the writer
+    does: nothing of a transaction asks for them, so that each is written by one statement for all commands.
+    """
 
     def __init__(self, statements: Statements, stamp: Stamp) -> None:
         super().__init__(statements)
         self.now = stamp.now
         self.epoch = stamp.epoch
         self.entries: list[Entry] = []
+        self.hops: list[tuple[str, str, int]] = []
         self._given = {"now": stamp.now, "epoch": stamp.epoch, "node": stamp.node, "holder": stamp.holder}
 
     def all(self, name: str, /, **parameters: Parameter) -> Sequence[Row]:
@@ -97,6 +106,11 @@ class Commit(Reading):
     def run(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement whose rows do not matter."""
         self.all(name, **parameters)
+
+    def each(self, name: str, many: Iterable[Mapping[str, Parameter]]) -> None:
+        """Run a statement that returns no rows once for each of these."""
+        given = self._given
+        self._statements.each(name, [{**given, **parameters} for parameters in many])
 
     def must(self, name: str, /, **parameters: Parameter) -> Row:
         """Run an UPDATE that must change its row.

@@ -56,6 +56,8 @@ from gateway.ports import Leases
 
 T = TypeVar("T")
 
+_AT_ONCE = 500  # submissions, in one transaction of the restart
+
 
 class StoredJournal:
     """`ports.Journal` on whatever `writer`, ``lookups`` and ``lists`` reach; each engine has a way to open one.
@@ -98,7 +100,11 @@ class StoredJournal:
         self._event("journal_opened", path=self.name, epoch=self.epoch, doubts=self.doubts)
 
     async def _restart(self) -> int:
-        return await self._commit(sending.restart)
+        """Step by step, so that no transaction outgrows the memory; who dies between leaves the rest to the next."""
+        doubts = 0
+        while more := await self._commit(partial(sending.restart, limit=_AT_ONCE)):
+            doubts += more
+        return doubts
 
     # ------------------------------------------------------------ intake
     async def append(self, draft: Draft, outgoing: Outgoing | None = None) -> Appended:

@@ -2,8 +2,8 @@
 
 Rules
 -----
-* Each command runs in a savepoint of its own, or has the transaction for itself: one that fails harms no other, and
-  nothing of it is stored.
+* A command that fails harms no other, and nothing of it is stored: its transaction is begun anew, and each command is
+  in a savepoint of its own there. Savepoints cost a third of a commit, and nearly none fails, so not before.
 * A caller hears of success only after COMMIT returned, and everything was synced with it.
 * Whatever goes wrong outside a command's own refusals (an I/O error, a failed COMMIT, a lost epoch) breaks the writer
   for good: everybody who waits, and everybody who comes later, gets JournalBroken. Nothing is tried again, because
@@ -186,10 +186,10 @@ class Writer:
         commit = database.begin(self._clock.now(), batch[0].beside if batch else None)
         if len(batch) == 1:
             commit = self._run_alone(commit, batch[0])
-        else:
-            self._run_together(commit, batch)
-        for message_id, hop, at in notes:
-            commit.run("insert_hop", message_id=message_id, hop=hop, at=at)
+        elif batch:
+            commit = self._run_together(commit, batch)
+        hops = (*commit.hops, *notes)
+        commit.each("insert_hop", ({"message_id": ident, "hop": hop, "at": at} for ident, hop, at in hops))
         heads = chain.seal(commit, self._heads)
         database.commit()
         chain.remember(heads, self._heads)
@@ -201,14 +201,20 @@ class Writer:
         self._database.roll_back()
         return self._database.begin(commit.now, job.beside)
 
-    def _run_together(self, commit: Commit, batch: Sequence[_AnyJob]) -> None:
+    def _run_together(self, commit: Commit, batch: Sequence[_AnyJob]) -> Commit:
+        """Run the commands of a transaction; where one fails another takes its place, in which each can be undone."""
+        if all(_run_job(commit, job) for job in batch):
+            return commit
+        self._database.roll_back()
+        commit = self._database.begin(commit.now, batch[0].beside)
         for job in batch:
             self._database.save()
-            before = len(commit.entries)
+            entries, hops = len(commit.entries), len(commit.hops)
             if not _run_job(commit, job):
                 self._database.undo()
-                del commit.entries[before:]
+                del commit.entries[entries:], commit.hops[hops:]
             self._database.forget()
+        return commit
 
     def _break(self, batch: Sequence[_AnyJob], error: Exception) -> None:
         """Answer nobody of this batch with success: what of it is on disk is unknown."""

@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -16,6 +18,7 @@ from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.copying import back_up
 from gateway.edge.journal.reader import JournalReader
 from gateway.edge.journal.sqlite import SqliteJournal
+from gateway.edge.journal.statements import load_queries
 from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLocked, JournalMismatch
 from tests.contracts.journal.scenario import (
     FAILURE,
@@ -23,6 +26,7 @@ from tests.contracts.journal.scenario import (
     UNIT_LANE,
     Place,
     accepted,
+    attempt,
     callback,
     draft,
     evidence,
@@ -236,13 +240,82 @@ async def test_a_broken_constraint_is_its_callers_alone(place: Place) -> None:
     async with place.open() as journal:
         results = await asyncio.gather(
             journal.append(draft(1), outgoing("s1")),
-            journal.append(draft(1, UNIT_LANE), outgoing("s1")),
+            journal.append(draft(1, UNIT_LANE), replace(outgoing("s1"), attempt=attempt("jti-s1 again"))),
             journal.append(draft(1, FOREIGN), outgoing("s2")),
             return_exceptions=True,
         )
         assert [isinstance(each, JournalError) for each in results] == [False, True, False]
         assert await journal.message(draft(1, UNIT_LANE).id) is None
         assert (await journal.depth()).messages == {State.SENDING: 2}
+    with closing(apsw.Connection(str(place.path))) as raw:
+        for table in ("hop", "audit", "part", "attempt"):
+            count = raw.execute(f"SELECT COUNT(*) FROM {table} WHERE {_OF[table]} = ?", [_REFUSED[table]]).get
+            assert count == 0, f"{table} tells of what was refused"
+
+
+_REFUSED = dict.fromkeys(("hop", "audit", "part"), draft(1, UNIT_LANE).id) | {"attempt": "jti-s1 again"}
+_OF = dict.fromkeys(("hop", "audit", "part"), "message_id") | {"attempt": "jti"}
+
+
+async def test_what_is_asked_all_day_reads_no_whole_table(place: Place) -> None:
+    """Statements of a message's way, and of a restart, find their rows by an index, or in one of open rows only."""
+    async with place.open():
+        pass
+    with closing(open_reading(place.path)) as connection:
+        raw = connection.raw
+        partial = {
+            str(row[0]) for row in raw.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE INDEX % WHERE %'")
+        }
+        for name in _ALL_DAY:
+            sql = load_queries()[name]
+            plan = [str(row[3]) for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}", defaultdict(lambda: None))]
+            whole = [line for line in plan if line.startswith("SCAN ") and line.split()[-1] not in partial]
+            assert not whole, name
+
+
+_ALL_DAY = (
+    "accepted_lanes",
+    "delete_needs_settled",
+    "delete_relays_of_callbacks",
+    "expired_messages",
+    "expired_waits",
+    "fallen_back",
+    "first_accepted",
+    "lane_awaiting",
+    "lane_blocking",
+    "lane_busy",
+    "last_of_lane",
+    "message_to_move",
+    "names_under_way",
+    "needs_failed",
+    "needs_of",
+    "needs_settled",
+    "newest_audit",
+    "next_callback_relay",
+    "next_due",
+    "next_relay",
+    "open_doubts",
+    "orphans",
+    "overdue_submissions",
+    "parts_of_message",
+    "parts_of_submission",
+    "pending_relays_of_message",
+    "sending_submissions",
+    "submission_by_id",
+    "submissions_by_transaction",
+    "unmatched_callbacks",
+)
+
+
+async def test_a_restart_goes_through_all_that_was_under_way(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few a transaction of the restart takes: all of them are in doubt before the journal is open."""
+    monkeypatch.setattr("gateway.edge.journal.stored._AT_ONCE", 2)
+    async with place.open() as journal:
+        for n in range(1, 6):
+            await sent(journal, n, f"s{n}", replace(UNIT_LANE, message=f"unit-{n}"))
+    async with place.open() as journal:
+        assert (await journal.depth()).messages == {State.IN_DOUBT: 5}
+    assert [fields["doubts"] for name, fields in place.events if name == "journal_opened"] == [0, 5]
 
 
 async def test_a_reader_sees_a_live_journal(place: Place) -> None:
