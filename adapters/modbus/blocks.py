@@ -6,8 +6,10 @@ refused alone is left out, two halves that are answered apart only stay apart, a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 
 from adapters.modbus.addresses import Table
 from adapters.modbus.config import BITS_PER_READ, REGISTERS_PER_READ, ModbusConnection
@@ -49,13 +51,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBlock:
-    """One read request and the points it brings, with their names, and the cells of each one's reach in the answer."""
+    """One read request and the points it brings, and the cells of each one's reach in the answer.
+
+    ``users`` are for each cell of the answer the points, by their place in ``points``, that it belongs to.
+    """
 
     table: Table
     window: range
     points: tuple[Point, ...]
-    names: tuple[str, ...]
     parts: tuple[slice, ...]
+    users: tuple[tuple[int, ...], ...]
 
     def halves(self) -> tuple[ReadBlock, ReadBlock] | None:
         """The same points in two requests; None when there is only one point."""
@@ -64,19 +69,27 @@ class ReadBlock:
         middle = len(self.points) // 2
         return _block(self.points[:middle]), _block(self.points[middle:])
 
+    def moved(self, before: Sequence[int], now: Sequence[int]) -> set[int]:
+        """The points, by their place in ``points``, whose cells are not the same in two answers."""
+        return {point for users in compress(self.users, map(ne, before, now)) for point in users}
+
 
 def plan(points: Iterable[Point], limits: Limits, apart: Collection[tuple[Table, int]] = ()) -> tuple[ReadBlock, ...]:
     """The fewest requests that bring all the points, in the order of tables and addresses.
 
     ``apart`` are addresses at which a request must begin anew.
     """
-    blocks: list[ReadBlock] = []
-    for point in sorted(points, key=lambda point: (point.table, point.place.reach.start, point.place.reach.stop)):
-        if blocks and not limits.alone and _joins(blocks[-1], point, limits, apart):
-            blocks[-1] = _block((*blocks[-1].points, point))
+    groups: list[list[Point]] = []
+    span = range(0)
+    reaches = [(point.table, point.place.reach, point) for point in points]
+    for table, reach, point in sorted(reaches, key=lambda each: (each[0], each[1].start, each[1].stop)):
+        if groups and not limits.alone and _joins(groups[-1][0].table, span, table, reach, limits, apart):
+            groups[-1].append(point)
+            span = range(span.start, max(span.stop, reach.stop))
         else:
-            blocks.append(_block((point,)))
-    return tuple(blocks)
+            groups.append([point])
+            span = reach
+    return tuple(_block(tuple(group)) for group in groups)
 
 
 class Planner:
@@ -113,20 +126,25 @@ class Planner:
         self._blocks = plan(wanted, self._limits, self._apart)
 
 
-def _joins(block: ReadBlock, point: Point, limits: Limits, apart: Collection[tuple[Table, int]]) -> bool:
-    window, table = point.place.reach, point.table
-    if block.table is not table or (window.start > block.window.start and (table, window.start) in apart):
+def _joins(  # noqa: PLR0917 - two stretches of cells
+    here: Table, span: range, table: Table, reach: range, limits: Limits, apart: Collection[tuple[Table, int]]
+) -> bool:
+    if here is not table or (reach.start > span.start and (table, reach.start) in apart):
         return False
-    span = max(window.stop, block.window.stop) - block.window.start
-    return span <= limits.length(table) and limits.near(table, range(block.window.stop, window.start))
+    length = max(reach.stop, span.stop) - span.start
+    return length <= limits.length(table) and limits.near(table, range(span.stop, reach.start))
 
 
 def _block(points: tuple[Point, ...]) -> ReadBlock:
     windows = [point.place.reach for point in points]
     window = range(min(each.start for each in windows), max(each.stop for each in windows))
     parts = tuple(slice(each.start - window.start, each.stop - window.start) for each in windows)
-    names = tuple(point.spec.name for point in points)
-    return ReadBlock(table=points[0].table, window=window, points=points, names=names, parts=parts)
+    users: list[list[int]] = [[] for _ in window]
+    for place, part in enumerate(parts):
+        for cell in users[part]:
+            cell.append(place)
+    shared = tuple(tuple(each) for each in users)
+    return ReadBlock(table=points[0].table, window=window, points=points, parts=parts, users=shared)
 
 
 def _meet(one: range, other: range) -> bool:

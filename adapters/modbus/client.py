@@ -18,6 +18,7 @@ from gateway.errors import LinkLost, PointRejected, SecretError
 from gateway.ports import Busy, Committed, ConnectionConfig, Receipt, Refused, Resources, RoleWrite, Session, Write
 
 _SECOND = 1_000_000  # µs
+_EARLY_S = 0.001  # an event loop's timer may end so much before its time, and a poll need not wait for the rest
 
 
 class ModbusAdapter:
@@ -79,7 +80,7 @@ class ModbusSession:
         """Poll until something is new; a torn poll is repeated at once, but not twice in a row."""
         while True:
             await self._line.idle(self._schedule.next_due)
-            started = asyncio.get_running_loop().time()
+            started = asyncio.get_running_loop().time() + _EARLY_S
             due = self._schedule.due(started)
             poll = await self._poller.poll([round(period * _SECOND) for period in due])
             self._schedule.done(due, started)

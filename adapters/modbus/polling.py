@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from adapters.modbus.addresses import Table
 from adapters.modbus.blocks import Limits, Planner, ReadBlock
 from adapters.modbus.config import ModbusConnection
 from adapters.modbus.line import DeviceRefusal, NotWritten, Wire
@@ -40,8 +41,17 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a request was answered last, and which of its points are read anew in any case: not good, or aging."""
+
+    block: ReadBlock
+    cells: Sequence[int]
+    unsure: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Harvest:
-    """What one poll has read: readings, the bytes of their values as a mailbox of points counts them, and their cells.
+    """What one poll has read: readings, the bytes of their values as a mailbox of points counts them, and the answers.
 
     With ``lazy`` what is as it was told is left out.
     """
@@ -49,7 +59,7 @@ class _Harvest:
     lazy: bool = False
     readings: dict[str, Reading] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
-    cells: dict[str, Sequence[int]] = field(default_factory=dict)
+    answers: dict[tuple[Table, int], _Answer] = field(default_factory=dict)
 
 
 class Poller:
@@ -80,7 +90,7 @@ class Poller:
         self._probe = Planner(points.values(), limits, settings.retest) if self._only_written(points) else None
         self._bound = any(spec.bound for spec in config.mailboxes.values())
         self._readings: dict[str, Reading] = {}  # as last told
-        self._cells: dict[str, Sequence[int]] = {}  # of points that were good when they were read last
+        self._answers: dict[tuple[Table, int], _Answer] = {}  # of requests, by where they begin
         self._refused: dict[str, Reading] = {}  # points that are left out for now
         self._statuses: dict[str, MailboxStatus] = {}
         self._troubles: set[str] = set()
@@ -119,7 +129,7 @@ class Poller:
             if request is not None:
                 found |= request.snapshot
                 requests.append(request)
-        self._cells |= harvest.cells
+        self._answers |= harvest.answers
         return Poll(news=[*requests, *self._changed(found.values()), *self._moved(statuses), *self._reach()], torn=torn)
 
     def _look(
@@ -203,24 +213,30 @@ class Poller:
             cells, at = await self._line.read(block.table, block.window)
         except DeviceRefusal as refusal:
             return await self._bisect(planner, block, refusal, harvest)
-        known, doubtful = self._cells, self._refused or self._troubles
-        for name, point, part in zip(block.names, block.points, block.parts, strict=True):
-            own = cells[part]
-            if harvest.lazy and known.get(name) == own and not (doubtful and self._doubted(name)):
-                continue  # it holds what was told of it, and nothing has been the matter with it since
-            reading = harvest.readings[name] = read_point(point, own, at)
-            if self._bound:
-                harvest.raw[name] = raw_bytes(point, own)
-            if reading.quality is Quality.GOOD and point.spec.max_age is None:
-                harvest.cells[name] = own
-            else:
-                self._cells.pop(name, None)
-            self._refused.pop(name, None)
-            self._relief(name)
+        key = (block.table, block.window.start)
+        before = self._answers.get(key)
+        if before is None or before.block is not block or not harvest.lazy:
+            wanted: Iterable[int] = range(len(block.points))
+        elif before.cells == cells:
+            wanted = before.unsure
+        else:  # the rest holds what was told of it, and nothing has been the matter with it since
+            wanted = sorted(before.unsure | block.moved(before.cells, cells))
+        unsure = {place for place in wanted if not self._read_one(block, place, cells, at, harvest)}
+        harvest.answers[key] = _Answer(block, cells, frozenset(unsure))
         return True
 
-    def _doubted(self, name: str) -> bool:
-        return name in self._refused or name in self._troubles
+    def _read_one(self, block: ReadBlock, place: int, cells: Sequence[int], at: int, harvest: _Harvest) -> bool:
+        """Read one point of an answer; whether its value stands for as long as its cells do."""
+        point, own = block.points[place], cells[block.parts[place]]
+        name = point.spec.name
+        reading = harvest.readings[name] = read_point(point, own, at)
+        if self._bound:
+            harvest.raw[name] = raw_bytes(point, own)
+        if self._refused:
+            self._refused.pop(name, None)
+        if self._troubles:
+            self._relief(name)
+        return reading.quality is Quality.GOOD and point.spec.max_age is None
 
     async def _bisect(self, planner: Planner, block: ReadBlock, refusal: DeviceRefusal, harvest: _Harvest) -> bool:
         """One address can spoil a request for all: find it, and leave it out for a while."""
@@ -228,7 +244,7 @@ class Poller:
         if halves is None:
             for point in block.points:
                 harvest.readings[point.spec.name] = self._faulty(point, refusal)
-                self._cells.pop(point.spec.name, None)
+            self._answers.pop((block.table, block.window.start), None)
             if not refusal.transient:
                 self._refused.update((point.spec.name, harvest.readings[point.spec.name]) for point in block.points)
                 planner.leave_out(block.points, self._monotonic())

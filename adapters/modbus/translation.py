@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from functools import cache
 
 from adapters.modbus.addresses import Table
 from adapters.modbus.config import SIZES, ModbusConnection, ModbusPoint, Order, PointType
@@ -44,7 +45,8 @@ _DIGITS = {PointType.FLOAT32: range(6, 10), PointType.FLOAT64: range(15, 18)}  #
 class Point:
     """One point as this adapter needs it: the generic spec, its place, and the orders that apply.
 
-    ``own`` are the cells of its value within those of its reach.
+    ``own`` are the cells of its value within those of its reach. ``whole`` reads them where they are an integer and
+    nothing else, as they mostly are.
     """
 
     spec: PointSpec
@@ -52,6 +54,7 @@ class Point:
     word_order: Order
     byte_order: Order
     own: slice
+    whole: Callable[[Sequence[int]], int] | None = None
 
     @property
     def table(self) -> Table:
@@ -68,7 +71,24 @@ def bind(spec: PointSpec, place: ModbusPoint, connection: ModbusConnection) -> P
         own=slice(first, first + place.size),
         word_order=place.word_order or connection.word_order,
         byte_order=place.byte_order or connection.byte_order,
+        whole=_whole(place, place.word_order or connection.word_order, place.byte_order or connection.byte_order),
     )
+
+
+def _whole(place: ModbusPoint, word_order: Order, byte_order: Order) -> Callable[[Sequence[int]], int] | None:
+    if place.kind not in _INTEGERS or place.absent is not None or place.scale_factor is not None:
+        return None
+    return _integer(place.kind, place.size, word_order == "big", byte_order == "big")
+
+
+@cache
+def _integer(kind: PointType, size: int, in_order: bool, high_first: bool) -> Callable[[Sequence[int]], int]:  # noqa: FBT001 - a key
+    """Read an integer from its registers, as :func:`_bytes` and :func:`_raw` would."""
+    lay = struct.Struct(f"{'>' if high_first else '<'}{size}H").pack
+    read = struct.Struct(f">{_INTEGERS[kind]}").unpack
+    if in_order:
+        return lambda own: int(read(lay(*own))[0])
+    return lambda own: int(read(lay(*own[::-1]))[0])
 
 
 def bind_all(config: ConnectionConfig) -> dict[str, Point]:
@@ -135,17 +155,22 @@ def raw_bytes(point: Point, cells: Sequence[int]) -> bytes:
 
 def read_point(point: Point, cells: Sequence[int], at: int) -> Reading:
     """Read a point from exactly the cells of its ``reach``; whatever is wrong with them is a reading without value."""
-    place = point.place
-    kind = place.kind
     own = cells[point.own]
-    if kind is PointType.BOOL:
+    if point.whole is not None:
+        return number_reading(point.spec, Decimal(point.whole(own)), at)
+    if point.place.kind is PointType.BOOL:
         return Reading(point=point.spec.name, value=_read_bit(point, own[0]), at=at)
     data = _bytes(point, own)
-    if kind is PointType.STRING:
+    if point.place.kind is PointType.STRING:
         return _read_text(point, data, at)
+    return _read_number(point, cells, data, at)
+
+
+def _read_number(point: Point, cells: Sequence[int], data: bytes, at: int) -> Reading:
+    place = point.place
     if place.absent is not None and _is_absent(place, data):
         return _not_available(point, at)
-    raw = _raw(kind, data)
+    raw = _raw(place.kind, data)
     if raw is None:
         return faulty(point, "not_bcd", f"{data.hex()} has digits that are not decimal", at)
     if place.scale_factor is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
 Value = Decimal | str | bool
 
 _SECOND = 1_000_000  # µs
+_WHOLE = Decimal(1)
 
 
 class Quality(StrEnum):
@@ -49,6 +50,11 @@ class PointSpec:
     max_age: int | None = None
     bits: tuple[int, int] | None = None
     enum: Mapping[Decimal, str] | None = None
+    quantum: Decimal | None = field(init=False, compare=False, repr=False)  # to the digits of scale and offset
+
+    def __post_init__(self) -> None:
+        digits = min(_exponent(self.scale), _exponent(self.offset))
+        object.__setattr__(self, "quantum", Decimal(1).scaleb(digits) if digits < 0 else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +81,10 @@ def engineering(spec: PointSpec, raw: Decimal) -> Decimal:
 
     The result keeps the digits of scale and offset, so that the same register always signs as the same text.
     """
-    digits = min(_exponent(spec.scale), _exponent(spec.offset))
     value = raw * spec.scale + spec.offset
-    if _exponent(raw) < 0:  # a float register brings its own digits
-        return value
-    return value.quantize(Decimal(1).scaleb(digits)) if digits < 0 else value
+    if spec.quantum is None or (not raw.same_quantum(_WHOLE) and _exponent(raw) < 0):
+        return value  # a float register brings its own digits
+    return value.quantize(spec.quantum)
 
 
 def raw_of(spec: PointSpec, value: Decimal) -> Decimal:
