@@ -11,7 +11,7 @@ from gateway.app import open_reader
 from gateway.cli.configured import ConfigPath, StateFolder, fail, load
 from gateway.cli.operations import AsJson, print_json, with_gateway_or_journal
 from gateway.core import adoption, codec
-from gateway.core.control import ADOPT, AdoptOrder, OldAsset
+from gateway.core.asset_control import ADOPT, AdoptOrder, OldAsset
 from gateway.core.printable import printable
 from gateway.core.record import AssetFilter
 from gateway.errors import GatewayError

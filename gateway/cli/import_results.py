@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.cli.fleet_file import Batch, FleetFile
-from gateway.core.control import IMPORT_BATCH, BatchReport, Nothing
+from gateway.core.asset_control import IMPORT_BATCH, BatchReport
+from gateway.core.control import Nothing
 from gateway.core.transaction import State
 from gateway.ports import Control
 

@@ -25,7 +25,8 @@ from gateway.cli.fleet_file import Batch, Findings, FleetFile
 from gateway.cli.import_results import write_results
 from gateway.cli.operations import AsJson, with_gateway, with_gateway_or_journal
 from gateway.core import codec, imports
-from gateway.core.control import IMPORT, TAKE_BATCH, BatchOrder, BatchStanding, Nothing
+from gateway.core.asset_control import IMPORT, TAKE_BATCH, BatchOrder, BatchStanding
+from gateway.core.control import Nothing
 from gateway.core.message import ASSETS
 from gateway.core.printable import printable
 from gateway.core.record import AssetFilter

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gateway.core import codec, imports, strict_json
-from gateway.core.control import (
+from gateway.core.asset_control import (
     IMPORT,
     IMPORT_BATCH,
     TAKE_BATCH,
@@ -44,7 +44,7 @@ class Tenant:
 
 
 class Imports:
-    """Answers the import operations of core.control; without a ``sender`` a later start of the gateway sends."""
+    """Answers the import operations of core.asset_control; without a ``sender`` a later start of the gateway sends."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Imports:
 
     # ------------------------------------------------------------ taking batches
     async def take(self, call: Call) -> BatchStanding:
-        """Answer core.control.TAKE_BATCH: commit one batch, unless it is there."""
+        """Answer core.asset_control.TAKE_BATCH: commit one batch, unless it is there."""
         order = call.order
         if not isinstance(order, BatchOrder):
             raise TypeError(order)
@@ -125,7 +125,7 @@ class Imports:
 
     # ------------------------------------------------------------ looking
     async def standing(self, call: Call) -> ImportStanding:
-        """Answer core.control.IMPORT: the batches that are there, of the first ``batches`` of them."""
+        """Answer core.asset_control.IMPORT: the batches that are there, of the first ``batches`` of them."""
         _, lane = self._where(call.parameters)
         wanted = min(_number(call.parameters["batches"]), _MOST_BATCHES)
         ids = [message_id(lane, imports.intake_key(lane.message, number)) for number in range(wanted)]
@@ -139,7 +139,7 @@ class Imports:
         )
 
     async def report(self, call: Call) -> BatchReport:
-        """Answer core.control.IMPORT_BATCH: what became of each row of one batch."""
+        """Answer core.asset_control.IMPORT_BATCH: what became of each row of one batch."""
         _, lane = self._where(call.parameters)
         number = _number(call.parameters["batch"])
         message = await self._journal.message(message_id(lane, imports.intake_key(lane.message, number)))

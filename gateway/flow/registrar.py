@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.control import ADOPT, Adopted, AdoptionFault, AdoptOrder
+from gateway.core.asset_control import ADOPT, Adopted, AdoptionFault, AdoptOrder
 from gateway.core.record import Adoption
 from gateway.errors import ControlRefused
 from gateway.flow.account import Account
@@ -15,7 +15,7 @@ from gateway.telemetry import Telemetry
 
 
 class Registrar:
-    """Answers core.control.ADOPT; without ``accounts`` no gateway runs, and the caller's own configuration counts."""
+    """Answers core.asset_control.ADOPT; without ``accounts`` no gateway runs: the caller's configuration counts."""
 
     def __init__(
         self,

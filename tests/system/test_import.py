@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import open_control
-from gateway.core.control import TAKE_BATCH, BatchOrder
+from gateway.core.asset_control import TAKE_BATCH, BatchOrder
 from gateway.errors import ControlRefused
 from gateway.simulator.ledger import Ledger
 from tests.conftest import REPOSITORY

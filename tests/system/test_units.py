@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.app import open_control
-from gateway.core.control import ADOPT, AdoptOrder, OldAsset
+from gateway.core.asset_control import ADOPT, AdoptOrder, OldAsset
 from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
 from tests.system.rig import World, holds, world
