@@ -84,8 +84,10 @@ class Parts:
             if not members:
                 continue
             tls = upkeep.trust(smp)
-            transport = await stack.enter_async_context(smp_client(smp.base_url, smp.profile, tls, self.clock))
-            keys = await upkeep.keys(smp.callback_keys, name, tls, stack)
+            transport = await stack.enter_async_context(
+                smp_client(smp.base_url, smp.profile, tls, self.clock, smp.proxy)
+            )
+            keys = await upkeep.keys(smp.callback_keys, name, tls, stack, smp.proxy)
             gate = Gate(
                 name,
                 clock=self.clock,
@@ -98,7 +100,7 @@ class Parts:
                 own = keys
                 if member.callback_keys is not None:
                     issuer = f"{name}/{member.participant}"
-                    own = await upkeep.keys(member.callback_keys, issuer, tls, stack)
+                    own = await upkeep.keys(member.callback_keys, issuer, tls, stack, smp.proxy)
                 built[member.participant] = self.account(*self.credentials(member), keys=own)
         return built
 

@@ -58,16 +58,21 @@ class Upkeep:
         return context
 
     async def keys(
-        self, where: SecretRef | KeysAddress, issuer: str, tls: ssl.SSLContext, stack: AsyncExitStack
+        self,
+        where: SecretRef | KeysAddress,
+        issuer: str,
+        tls: ssl.SSLContext,
+        stack: AsyncExitStack,
+        proxy: str | None = None,
     ) -> KeyRing:
-        """The public keys of one issuer of callbacks.
+        """The public keys of one issuer of callbacks; those of an address come through the proxy, if there is one.
 
         Raises:
             SecretError: the file is no set of keys; an address is asked later.
         """
         if isinstance(where, KeysAddress):
             fetched = FetchedKeys(
-                await stack.enter_async_context(key_source(where.url, tls)),
+                await stack.enter_async_context(key_source(where.url, tls, proxy)),
                 DiskShelf(where.kept),
                 issuer=issuer,
                 clock=self.clock,

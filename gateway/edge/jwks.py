@@ -19,10 +19,11 @@ _PATIENCE_S = 5.0
 
 
 @asynccontextmanager
-async def key_source(address: str, tls: ssl.SSLContext) -> AsyncIterator[HttpsKeys]:
-    """Open a way to one address, with the environment's own TLS; leaving closes it."""
+async def key_source(address: str, tls: ssl.SSLContext, proxy: str | None = None) -> AsyncIterator[HttpsKeys]:
+    """Open a way to one address, with the environment's own TLS and proxy; leaving closes it."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls, limit=1, force_close=True),
+        proxy=proxy,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
         auto_decompress=False,

@@ -35,8 +35,10 @@ class _Trace:
 
 
 @asynccontextmanager
-async def smp_client(base_url: str, profile: Profile, tls: ssl.SSLContext, clock: Clock) -> AsyncIterator[SmpClient]:
-    """Open the connection pool of one environment; leaving closes it."""
+async def smp_client(
+    base_url: str, profile: Profile, tls: ssl.SSLContext, clock: Clock, proxy: str | None = None
+) -> AsyncIterator[SmpClient]:
+    """Open the connection pool of one environment, through an HTTP ``proxy`` if there is one; leaving closes it."""
     tracing = aiohttp.TraceConfig()
 
     async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
@@ -50,6 +52,7 @@ async def smp_client(base_url: str, profile: Profile, tls: ssl.SSLContext, clock
     tracing.on_request_chunk_sent.append(written)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=tls, limit=100, keepalive_timeout=_KEEP_ALIVE_S),
+        proxy=proxy,
         trace_configs=[tracing],
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

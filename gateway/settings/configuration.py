@@ -189,6 +189,7 @@ class _Loading:
             profile=profile,
             profile_file=self.folder / smp.profile,
             base_url=smp.base_url,
+            proxy=smp.proxy,
             ca=self._optional(smp.ca),
             certificate=self._optional(smp.certificate),
             key=self._optional(smp.key),

@@ -10,7 +10,19 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from gateway.core.secret import Reference, SecretReference, reference
 from gateway.settings.part import Part
-from gateway.settings.quantities import Age, Email, HttpsUrl, Line, ListenAddress, Name, Phone, Rate, Text, https_url
+from gateway.settings.quantities import (
+    Age,
+    Email,
+    HttpsUrl,
+    Line,
+    ListenAddress,
+    Name,
+    Phone,
+    ProxyUrl,
+    Rate,
+    Text,
+    https_url,
+)
 
 DATABASE = ("postgresql://", "postgres://")  # how a URL of PostgreSQL begins
 
@@ -81,12 +93,12 @@ CallbackKeys = Annotated[
 class Environment(Part):
     """One of the SMP's environments."""
 
-    unbuilt: ClassVar[Mapping[str, str]] = {
-        "proxy": "an HTTP proxy is not built yet",
-    }
     profile: Text = Field(description="The wire profile's file, beside gateway.yaml")
     base_url: HttpsUrl = Field(description="Where the SMP's API is; signed byte for byte, without a '/' at the end")
     ca: SecretReference | None = Field(default=None, description="The CA that the SMP's certificate must come from")
+    proxy: ProxyUrl | None = Field(
+        default=None, description="The HTTP proxy that leads to it: http://HOST:PORT; what goes through stays TLS"
+    )
     certificate: SecretReference | None = Field(default=None, description="The certificate that we show the SMP (PEM)")
     key: SecretReference | None = Field(default=None, description="The private key of that certificate (PEM)")
     callback_keys: CallbackKeys = Field(

@@ -121,6 +121,21 @@ def address(value: object) -> Address:
     return Address(host=host.strip("[]"), port=int(port))
 
 
+def proxy_url(value: object) -> str:
+    """Read where an HTTP proxy is."""
+    written = text(value)
+    try:
+        parts = urlsplit(written)
+        plain = parts.scheme == "http" and parts.hostname and parts.port and not (parts.path or parts.query)
+    except ValueError as error:
+        raise ValueError("this is not a URL") from error
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a proxy that asks for a login is not supported; let it know this host by its address")
+    if not plain or parts.fragment or re.search(r"[\s?#\\]", written) or not written.isascii():
+        raise ValueError(f"{written!r} is not where a proxy is; write http://HOST:PORT")
+    return written
+
+
 def https_url(value: object) -> str:
     """Read an https URL that paths are put behind; it is signed byte for byte as ``aud``, so nothing is tidied."""
     written = text(value)
@@ -265,6 +280,9 @@ ListenAddress = Annotated[
     Address, PlainValidator(address), WithJsonSchema({"type": "string", "pattern": "^.+:[0-9]{1,5}$"})
 ]
 HttpsUrl = Annotated[str, PlainValidator(https_url), WithJsonSchema({"type": "string", "pattern": "^https://"})]
+ProxyUrl = Annotated[
+    str, PlainValidator(proxy_url), WithJsonSchema({"type": "string", "pattern": "^http://[^/]+:[0-9]+$"})
+]
 Times = Annotated[
     list[time],
     PlainValidator(times),

@@ -41,6 +41,8 @@ class KeysAddress:
 class SmpEnvironment:
     """One of the SMP's environments. ``ca`` None trusts the system's CAs; ``callback_keys`` is a JWKS.
 
+    ``proxy`` is the HTTP proxy through which it is reached, also for its keys.
+
     ``certificate`` and ``key``, both or neither, are what we show it: files, read with settings.secrets.secret_path.
     """
 
@@ -48,6 +50,7 @@ class SmpEnvironment:
     profile: Profile
     profile_file: Path
     base_url: str
+    proxy: str | None
     ca: SecretRef | None
     certificate: SecretRef | None
     key: SecretRef | None

@@ -13,7 +13,7 @@ from gateway.edge.jwks import DiskShelf, key_source
 from gateway.edge.tls import client_context
 from gateway.errors import KeysUnavailable
 from gateway.ports import Published
-from tests.edge.wire import raw_server
+from tests.edge.wire import raw_server, tunnel
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 
@@ -48,6 +48,15 @@ async def test_anything_else_is_no_set(authority: trustme.CA, answer: bytes, sai
     """Redirects are not followed, nothing is decompressed, nothing endless is read; the error names the address."""
     with pytest.raises(KeysUnavailable, match=said):
         await fetch(authority, answer)
+
+
+async def test_the_set_comes_through_the_proxy(authority: trustme.CA) -> None:
+    """The proxy is asked for the address's host and port, and the set is whole."""
+    async with raw_server(authority, OK + b"\r\n{}") as smp, tunnel() as proxy:
+        tls, through = client_context(authority.cert_pem.bytes()), f"http://127.0.0.1:{proxy.port}"
+        async with key_source(f"https://127.0.0.1:{smp.port}/keys", tls, through) as source:
+            assert (await source.fetch()).document == b"{}"
+    assert len(proxy.heads) == 1
 
 
 async def test_only_the_configured_authority_is_believed(authority: trustme.CA) -> None:

@@ -14,7 +14,7 @@ from gateway.edge.clock import SystemClock
 from gateway.edge.smp import _retry_after, smp_client
 from gateway.edge.tls import client_context
 from gateway.ports import Reply, SignedCall
-from tests.edge.wire import raw_server
+from tests.edge.wire import raw_server, tunnel
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -31,9 +31,9 @@ def call(port: int, method: str = "POST") -> SignedCall:
     )
 
 
-async def submit(profile: Profile, authority: trustme.CA, port: int) -> Reply:
+async def submit(profile: Profile, authority: trustme.CA, port: int, proxy: str | None = None) -> Reply:
     tls = client_context(authority.cert_pem.bytes())
-    async with smp_client(f"https://127.0.0.1:{port}", profile, tls, SystemClock()) as client:
+    async with smp_client(f"https://127.0.0.1:{port}", profile, tls, SystemClock(), proxy) as client:
         return await client.submit(call(port), "token")
 
 
@@ -50,6 +50,38 @@ async def test_an_answer_comes_back_whole(profile: Profile, authority: trustme.C
         assert line in head
     assert "user-agent" not in head
     assert "accept-encoding" not in head
+
+
+async def test_a_proxy_leads_there_and_sees_nothing(profile: Profile, authority: trustme.CA) -> None:
+    """It is asked for the SMP's host and port only; the request with its token arrives through TLS."""
+    async with raw_server(authority, OK) as raw, tunnel() as proxy:
+        reply = await submit(profile, authority, raw.port, f"http://127.0.0.1:{proxy.port}")
+    assert (reply.handed_over, reply.status, reply.body) == (True, 202, b"{}")
+    assert [head.split(b"\r\n")[0] for head in proxy.heads] == [f"CONNECT 127.0.0.1:{raw.port} HTTP/1.1".encode()]
+    assert b"token" not in b"".join(proxy.heads)
+    assert len(raw.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 407 Who are you\r\n\r\n", b"HTTP/1.1 502 Not there\r\n\r\n", b"\x00\r\n\r\n"]
+)
+async def test_behind_a_proxy_that_does_not_lead_there_nothing_was_handed_over(
+    profile: Profile, authority: trustme.CA, answer: bytes
+) -> None:
+    """It refuses, cannot reach the SMP, or talks nonsense: the message may go again as it is."""
+    async with raw_server(authority, OK) as raw, tunnel(answer=answer) as proxy:
+        reply = await submit(profile, authority, raw.port, f"http://127.0.0.1:{proxy.port}")
+    assert (reply.handed_over, reply.status, reply.sent_at) == (False, None, None)
+    assert not raw.requests
+
+
+async def test_without_its_proxy_nothing_was_handed_over(profile: Profile, authority: trustme.CA) -> None:
+    """Nobody listens where the proxy should be."""
+    async with tunnel() as proxy:
+        gone = proxy.port
+    async with raw_server(authority, OK) as raw:
+        reply = await submit(profile, authority, raw.port, f"http://127.0.0.1:{gone}")
+    assert (reply.handed_over, raw.requests) == (False, [])
 
 
 @pytest.mark.parametrize(

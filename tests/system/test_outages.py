@@ -16,6 +16,7 @@ from gateway.core.transaction import State
 from gateway.edge.keys import PemSigner
 from gateway.errors import SigningFailed
 from gateway.settings.configuration import load
+from tests.edge.wire import tunnel
 from tests.system.front import Answer
 from tests.system.rig import OWNERS, SITES, holds, world
 
@@ -44,6 +45,22 @@ async def test_requests_are_taken_while_the_smp_is_away_and_sent_in_order(tmp_pa
     assert "waiting" in began
     assert ended["waiting"] > 0
     assert len(here.events("login_succeeded")) == len(set(OWNERS.values()))
+
+
+async def test_behind_a_proxy_everything_goes_through_it(tmp_path: Path) -> None:
+    """`proxy:` in gateway.yaml: login and submission reach the SMP through its tunnels, the callback needs none."""
+    async with world(tmp_path) as here, tunnel() as proxy:
+        path = here.folder / "gateway.yaml"
+        ca = "    ca: file:pki/smp-ca.pem"
+        text = path.read_text("utf-8")
+        assert ca in text
+        path.write_text(text.replace(ca, f"    proxy: http://127.0.0.1:{proxy.port}\n{ca}", 1), "utf-8")
+        here.reload()
+        async with here.gateway() as running:
+            await here.ask("hams-bess", "HAMS 1")
+            await running.reaches("hams-bess", State.COMPLETED)
+    assert {head.split()[1] for head in proxy.heads} == {here.environ["SMP_URL"].removeprefix("https://").encode()}
+    assert here.effects() == ["HAMS 1"]
 
 
 async def test_an_outage_in_the_middle_is_survived(tmp_path: Path) -> None:
