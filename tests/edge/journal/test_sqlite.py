@@ -23,6 +23,7 @@ from gateway.errors import JournalBroken, JournalError, JournalFull, JournalLock
 from tests.contracts.journal.scenario import (
     FAILURE,
     FOREIGN,
+    UNCLEAR,
     UNIT_LANE,
     Place,
     accepted,
@@ -233,6 +234,28 @@ async def test_a_gateway_that_was_replaced_writes_nothing(
             await command(journal)
         with JournalReader.open(place.path) as reader:
             assert [message.state for message in reader.history(MessageFilter())] == [State.SENDING]
+
+
+_CHANGES = [name for name, sql in load_queries().items() if sql.startswith(("UPDATE message ", "UPDATE submission "))]
+
+
+async def test_each_change_of_a_row_asks_for_the_epoch_itself(place: Place) -> None:
+    """Without the look that begins a transaction, an older epoch still changes no message and no submission."""
+    async with place.open() as journal:
+        await sent(journal, 1, "s1")
+        await journal.settle("s1", 1, UNCLEAR)
+    given = {"state": "in_doubt", "rest": "accepted", "problems": "[]", "created": "[]", "transaction_id": "TX"}
+    given |= {"due_at": 1, "number": 2, "at": 1, "now": 1, "node": 1, "alignment": None, "content": b""}
+    with closing(apsw.Connection(str(place.path))) as raw:
+        epoch = int(str(raw.execute("SELECT epoch FROM node").get))
+        for name in _CHANGES:
+            sql = load_queries()[name]
+            own = given | {"id": "s1" if sql.startswith("UPDATE submission") else draft(1).id}
+            for mine, changed in ((epoch - 1, 0), (epoch, 1)):
+                raw.execute("BEGIN")
+                raw.execute(sql, own | {"epoch": mine}).fetchall()
+                assert raw.changes() == changed, f"{name}, epoch {mine} of {epoch}"
+                raw.execute("ROLLBACK")
 
 
 async def test_a_broken_constraint_is_its_callers_alone(place: Place) -> None:
