@@ -47,7 +47,7 @@ def _run(promise: Promise, folder: Path, seconds: float) -> int:
         seed, began = ledger.next_seed(), time.monotonic()
         with tempfile.TemporaryDirectory(prefix="smp-deep-") as here:
             done = promise.run(seed, Path(here))
-        line = ledger.add(seed, done.n, done.failures, time.monotonic() - began)
+        line = ledger.add(seed, done, time.monotonic() - began)
         failed += len(line.failures)
         n = sum(each.n for each in ledger.counted())
         print(  # noqa: T201 - to people

@@ -1,8 +1,7 @@
 """What was tried, line by line: a file of JSON lines per promise in docs/assurance, which only ever grows.
 
 A line is one round: it is appended and synced when the round is over, so that whoever interrupts a run loses one round.
-Rounds count for a promise as long as the code concerned is the one that they were run on, which ``code`` says: the
-SHA-256 of every file of the product that the promise is about.
+Which code a round was run on is what ``code`` says: the SHA-256 of every file of the product that the promise is about.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+from tests.deep.rounds import Round
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "assurance"
@@ -34,6 +35,7 @@ class Line:
     n: int
     failures: tuple[str, ...]
     seconds: float
+    reached: Mapping[str, int] = field(default_factory=dict)
 
 
 class Ledger:
@@ -61,7 +63,7 @@ class Ledger:
         """A seed that was never used, so that a run goes on where the last one ended."""
         return max((line.seed for line in self.lines()), default=0) + 1
 
-    def add(self, seed: int, n: int, failures: Sequence[str], seconds: float) -> Line:
+    def add(self, seed: int, done: Round, seconds: float) -> Line:
         """Append a round, and put it on disk."""
         line = Line(
             promise=self.promise,
@@ -70,14 +72,16 @@ class Ledger:
             code=self.code,
             machine=_machine(),
             seed=seed,
-            n=n,
-            failures=tuple(failures),
+            n=done.n,
+            failures=tuple(done.failures),
             seconds=round(seconds, 1),
+            reached=done.reached,
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._mend()
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+            told = {name: value for name, value in asdict(line).items() if name != "reached" or value}
+            file.write(json.dumps(told, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
         return line

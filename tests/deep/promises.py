@@ -7,37 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.core.transaction import TRANSITIONS
 from tests.crash.faults import fault_run
 from tests.crash.kills import kill_run
 from tests.crash.sweep import every_point, kill_at, lives
+from tests.deep import on_postgres
 from tests.deep.ledger import ROOT
+from tests.deep.rounds import Round
 from tests.edge.journal.test_failing import acts, fail_once
 from tests.edge.journal.test_power import CUTS, lost, record
 from tests.planted.faults import faults, judged
 
 _JOURNAL = ("gateway/edge/journal/**/*", "gateway/core/*.py")
+_EVIDENCE = ("gateway/edge/journal/**/*", "gateway/core/evidence*.py", "gateway/cli/evidence/*.py")
 _ALL = ("gateway/**/*.py", "gateway/**/*.sql", "adapters/**/*.py", "config/profiles/*.yaml")
 _KILLS, _POINTS, _FAULTS, _TAMPERINGS = 8, 20, 10, 200
 _MESSAGES, _HOURS = 200, 20
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """How much was tried, and what failed."""
-
-    n: int
-    failures: Sequence[str]
+OFTEN = 100
+_STEP = re.compile(r"^ *(\d+) (\w+ --\w+)-->$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """One promise of the table: ``goal`` is the cumulative n to reach, ``unit`` what n counts."""
+    """One promise of the table: ``goal`` is the cumulative n to reach, ``unit`` what n counts.
+
+    ``often`` names what rounds are to reach at least :data:`OFTEN` times in all.
+    """
 
     name: str
     says: str
@@ -45,6 +47,7 @@ class Promise:
     goal: int
     concerned: Sequence[str]
     run: Callable[[int, Path], Round]
+    often: Sequence[str] = ()
 
 
 def _kill(seed: int, folder: Path) -> Round:
@@ -104,7 +107,12 @@ def _simulate(seed: int, _folder: Path) -> Round:
     command = [sys.executable, "-m", "tests.simulation", "--first", str(first), "--seeds", str(_HOURS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     broken = [line for line in done.stdout.splitlines() if line.startswith("BROKEN")]
-    return Round(_HOURS, broken or ([] if done.returncode == 0 else [done.stderr[-2000:]]))
+    return Round(_HOURS, broken or ([] if done.returncode == 0 else [done.stderr[-2000:]]), steps(done.stdout))
+
+
+def steps(said: str) -> dict[str, int]:
+    """How often the simulation says that it took each step."""
+    return {step: int(count) for count, step in _STEP.findall(said)}
 
 
 def _plant(seed: int, folder: Path) -> Round:
@@ -152,15 +160,41 @@ PROMISES: dict[str, Promise] = {
             goal=100_000,
             concerned=_ALL,
             run=_simulate,
+            often=tuple(sorted(f"{before} --{event}" for before, event in TRANSITIONS)),
         ),
         Promise(name="P10", says="the tests can fail", unit="planted faults", goal=30, concerned=_ALL, run=_plant),
+        Promise(
+            name="P11",
+            says="two gateways on one PostgreSQL, killed, paused, stopped, and their database killed: nothing lost,"
+            " doubled or reordered, and nothing written by one that was replaced (P1, P6, P11)",
+            unit="strokes",
+            goal=500,
+            concerned=_ALL,
+            run=on_postgres.strike,
+        ),
         Promise(
             name="P22",
             says="the audit cannot be quietly altered",
             unit="alterations",
             goal=1_000,
-            concerned=("gateway/edge/journal/**/*", "gateway/core/evidence*.py", "gateway/cli/evidence/*.py"),
+            concerned=_EVIDENCE,
             run=_tamper,
+        ),
+        Promise(
+            name="P4-postgres",
+            says="a COMMIT whose answer is lost has its effect once (P4 on PostgreSQL)",
+            unit="cuts",
+            goal=200,
+            concerned=_JOURNAL,
+            run=on_postgres.cut,
+        ),
+        Promise(
+            name="P22-postgres",
+            says="the audit cannot be quietly altered, by the owner of the database either (P22 on PostgreSQL)",
+            unit="alterations",
+            goal=1_000,
+            concerned=_EVIDENCE,
+            run=on_postgres.alter,
         ),
     )
 }

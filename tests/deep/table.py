@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.deep.ledger import Ledger
-from tests.deep.promises import Promise
+from tests.deep.ledger import Ledger, Line
+from tests.deep.promises import OFTEN, Promise
 
 _HEAD = """# Assurance: how often each promise was tried
 
 This page is written by `make deep` from the ledger in [docs/assurance](assurance), one line per round with commit,
 machine, seed and failures. `make deep P=P1 MINUTES=20` goes on where the last run ended, and may be interrupted.
 
-Only rounds on the code as it was when this page was written count: when a file that a promise is about changes, its n
-begins again at 0. Without a failure in n independent trials the chance of one is below 3/n, with 95 % confidence; P2
-goes through all of its points instead, again and again. `make test` tries each promise at a small size beside this.
+**On this code** counts the rounds on the files that a promise is about, as they were when this page was written: with
+one changed comment among them it begins again at 0. **Ever** counts every round since the first, on whatever the code
+was by then, with all failures that there were: it says how much the product has come through, and nothing certain about
+the code of today. Without a failure in n independent trials the chance of one is below 3/n, with 95 % confidence; P2
+goes through all of its points instead, and P10 through all of its faults, again and again. `make test` tries each
+promise at a small size beside this.
 
-| Promise | says | tried | failures | chance of a failure | goal | last tried |
-|---|---|---|---|---|---|---|
+| Promise | says | on this code | failures | chance of a failure | ever | failures ever | goal | last tried |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
 def write(target: Path, folder: Path, promises: Iterable[Promise]) -> None:
     """Write the page anew."""
-    rows = (_row(each, Ledger(folder, each.name, each.concerned)) for each in promises)
-    target.write_text(_HEAD + "".join(rows), encoding="utf-8")
+    ledgers = [(each, Ledger(folder, each.name, each.concerned)) for each in promises]
+    rows = (_row(promise, ledger.counted(), list(ledger.lines())) for promise, ledger in ledgers)
+    seldom = (_seldom(promise, ledger.counted()) for promise, ledger in ledgers if promise.often)
+    target.write_text(_HEAD + "".join(rows) + "".join(seldom), encoding="utf-8")
 
 
-def _row(promise: Promise, ledger: Ledger) -> str:
-    lines = ledger.counted()
-    n, failures = sum(line.n for line in lines), sum(len(line.failures) for line in lines)
+def _row(promise: Promise, counted: Sequence[Line], ever: Sequence[Line]) -> str:
+    n, failures = _sums(counted)
+    before, failed = _sums(ever)
     bound = "not known" if not n or failures else f"< {3 / n:.2g}"
-    last = max((line.at[:10] for line in lines), default="never")
-    tried = f"{n:,} {promise.unit}"
-    return f"| {promise.name} | {promise.says} | {tried} | {failures} | {bound} | {promise.goal:,} | {last} |\n"
+    last = max((line.at[:10] for line in ever), default="never")
+    tried = f"{n:,} {promise.unit} | {failures} | {bound} | {before:,} | {failed}"
+    return f"| {promise.name} | {promise.says} | {tried} | {promise.goal:,} | {last} |\n"
+
+
+def _sums(lines: Iterable[Line]) -> tuple[int, int]:
+    found = [(line.n, len(line.failures)) for line in lines]
+    return sum(n for n, _ in found), sum(failures for _, failures in found)
+
+
+def _seldom(promise: Promise, counted: Sequence[Line]) -> str:
+    """What the rounds on this code have not reached often enough yet."""
+    reached: Counter[str] = Counter()
+    for line in counted:
+        reached.update(line.reached)
+    seldom = [f"{step} ({reached[step]})" for step in promise.often if reached[step] < OFTEN]
+    often = len(promise.often) - len(seldom)
+    told = f"\n{promise.name} has taken {often} of {len(promise.often)} steps {OFTEN} times or more on this code"
+    return f"{told}; less often: {', '.join(seldom)}.\n" if seldom else f"{told}.\n"

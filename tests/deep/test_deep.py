@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.deep import table
+from gateway.core.transaction import TRANSITIONS
+from tests.deep import on_postgres, table
 from tests.deep.ledger import ROOT, Ledger, fingerprint
-from tests.deep.promises import PROMISES
+from tests.deep.promises import PROMISES, steps
+from tests.deep.rounds import Round
 
 _COMMAND = [sys.executable, "-m", "tests.deep", "--promise", "P4", "--ledger"]
 P4 = PROMISES["P4"]
@@ -32,22 +34,58 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     lines = list(Ledger(folder, "P4", P4.concerned).lines())
     assert [(line.seed, line.n, line.failures) for line in lines] == [(1, 10, ()), (2, 10, ())]
     page = (tmp_path / "assurance.md").read_text(encoding="utf-8")
-    assert f"| P4 | {P4.says} | 20 faults | 0 | < 0.15 | 200 | {lines[1].at[:10]} |" in page
-    assert "| P3 | it survives power loss | 0 cuts | 0 | not known | 10,000 | never |" in page
+    assert f"| P4 | {P4.says} | 20 faults | 0 | < 0.15 | 20 | 0 | 200 | {lines[1].at[:10]} |" in page
+    assert "| P3 | it survives power loss | 0 cuts | 0 | not known | 0 | 0 | 10,000 | never |" in page
 
 
 def test_rounds_on_other_code_do_not_count(tmp_path: Path) -> None:
-    """What was tried before the code changed stays in the ledger only; a failure takes the bound away."""
+    """What was tried before the code changed is told apart, with its failures; a failure takes the bound away."""
     ledger = Ledger(tmp_path, "P4", P4.concerned)
-    ledger.add(1, 10, [], 1.0)
+    ledger.add(1, Round(10, []), 1.0)
     ledger.code = "another"
-    ledger.add(2, 500, [], 1.0)
+    ledger.add(2, Round(500, ["act 3: lost", "act 9: lost"]), 1.0)
     again = Ledger(tmp_path, "P4", P4.concerned)
     assert [line.seed for line in again.counted()] == [1]
     assert again.next_seed() == 3
-    again.add(3, 10, ["act 7: lost"], 1.0)
+    again.add(3, Round(10, ["act 7: lost"]), 1.0)
     table.write(tmp_path / "page.md", tmp_path, [P4])
-    assert "| 20 faults | 1 | not known |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| 20 faults | 1 | not known | 520 | 3 |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_what_was_seldom_reached_is_told(tmp_path: Path) -> None:
+    """Steps of the table that all rounds on this code together took fewer than a hundred times, with how often."""
+    p8 = PROMISES["P8"]
+    ledger = Ledger(tmp_path, "P8", p8.concerned)
+    often = dict.fromkeys(p8.often, 60)
+    ledger.add(1, Round(20, [], often), 1.0)
+    ledger.add(2, Round(20, [], often | {"sending --declined": 39}), 1.0)
+    ledger.code = "another"
+    ledger.add(3, Round(20, [], often), 1.0)
+    table.write(tmp_path / "page.md", tmp_path, [p8])
+    count = len(TRANSITIONS)
+    told = f"P8 has taken {count - 1} of {count} steps 100 times or more on this code; less often: "
+    assert told + "sending --declined (99).\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_a_round_of_the_simulation_counts_its_steps() -> None:
+    """What a short simulation prints is read: every step it counts is one of the table's."""
+    command = [sys.executable, "-m", "tests.simulation", "--first", "0", "--seeds", "1", "--hours", "0.1"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    reached = steps(said)
+    assert reached["accepted --taken"] > 0
+    assert reached.keys() <= set(PROMISES["P8"].often)
+
+
+def test_an_altered_audit_on_postgres_is_found(tmp_path: Path) -> None:
+    """A few alterations of each kind by the owner of the database; none goes unnoticed (P22)."""
+    done = on_postgres.alter(1, tmp_path, 12)
+    assert (done.n, done.failures) == (12, [])
+
+
+def test_commits_that_are_cut_off_on_postgres_have_one_effect(tmp_path: Path) -> None:
+    """Connections reset at a few commits, before or after they counted; each message goes its way once (P4)."""
+    done = on_postgres.cut(1, tmp_path, 6)
+    assert (done.n >= 6, done.failures) == (True, [])
 
 
 def test_a_changed_file_is_other_code() -> None:

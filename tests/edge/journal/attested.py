@@ -92,7 +92,11 @@ async def polled(journal: Journal, sequence: int) -> None:
 
 async def story(folder: Path) -> Place:
     """A journal of two chains; the message of :data:`MESSAGE` is covered by a checkpoint, others come later."""
-    place = sqlite(folder)
+    return await tell(sqlite(folder))
+
+
+async def tell(place: Place) -> Place:
+    """The same, wherever that journal is."""
     async with place.open() as journal:
         await completed(journal, 1)
         await completed(journal, 1, FOREIGN)

@@ -232,7 +232,7 @@ async def test_a_database_that_stays_away_ends_the_journal(
 
 
 # ---------------------------------------------------------------- a COMMIT whose answer never came
-class _CuttingProxy(FaultProxy):
+class CuttingProxy(FaultProxy):
     """Resets every connection at the next COMMIT: before the server sees it, or when it answers."""
 
     def __init__(self, port: int) -> None:
@@ -262,8 +262,8 @@ class _CuttingProxy(FaultProxy):
 
 
 @asynccontextmanager
-async def behind(postgres: PostgresServer, place: Place) -> AsyncIterator[tuple[_CuttingProxy, Place]]:
-    proxy = _CuttingProxy(postgres.port)
+async def behind(postgres: PostgresServer, place: Place) -> AsyncIterator[tuple[CuttingProxy, Place]]:
+    proxy = CuttingProxy(postgres.port)
     await proxy.open()
     url = url_of(place).replace(f":{postgres.port}/", f":{proxy.port}/")
     try:

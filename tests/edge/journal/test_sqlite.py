@@ -244,7 +244,13 @@ async def test_each_change_of_a_row_asks_for_the_epoch_itself(place: Place) -> N
     async with place.open() as journal:
         await sent(journal, 1, "s1")
         await journal.settle("s1", 1, UNCLEAR)
-    given = {"state": "in_doubt", "rest": "accepted", "problems": "[]", "created": "[]", "transaction_id": "TX"}
+    given: dict[str, int | str | bytes | None] = {
+        "state": "in_doubt",
+        "rest": "accepted",
+        "problems": "[]",
+        "created": "[]",
+        "transaction_id": "TX",
+    }
     given |= {"due_at": 1, "number": 2, "at": 1, "now": 1, "node": 1, "alignment": None, "content": b""}
     with closing(apsw.Connection(str(place.path))) as raw:
         epoch = int(str(raw.execute("SELECT epoch FROM node").get))
