@@ -33,7 +33,7 @@ from gateway.core.mailbox import (
 )
 from gateway.core.point import Access
 from gateway.errors import LinkLost, PointRejected
-from gateway.ports import PointWrite, RoleWrite, Write
+from gateway.ports import PointCall, PointWrite, RoleWrite, Write
 
 DEVICE_TABLES = (Table.HOLDING, Table.COIL)  # what a master may write
 _ATTEMPTS = 2
@@ -96,6 +96,8 @@ class Writer:
 
     async def _one(self, step: Write) -> None:
         """Write a point, or a role that is one."""
+        if isinstance(step, PointCall):
+            raise PointRejected(step.point, "Modbus has no methods")
         if isinstance(step, RoleWrite):
             try:
                 name, value = role_point(self._mailboxes[step.mailbox], step.role, step.value)

@@ -33,6 +33,7 @@ from gateway.ports import (
     Committed,
     ConnectionConfig,
     News,
+    PointCall,
     PointWrite,
     Reachable,
     Receipt,
@@ -198,6 +199,8 @@ class MqttSession:
                     topic = step.to.get("topic", "")
                     code = await line.send(topic, result_payload(step.result), correlation=correlation_of(step.to))
                     self._accepted(topic, code)
+                case PointCall():
+                    raise PointRejected(step.point, "MQTT has no methods")
                 case _:
                     raise PointRejected(step.mailbox, "MQTT has no mailboxes")
 

@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from adapters.opcua.calling import Caller
 from adapters.opcua.config import OpcuaConnection
+from adapters.opcua.events import Events
 from adapters.opcua.line import Line
 from adapters.opcua.mailboxes import Desk
 from adapters.opcua.nodes import Nodes, missing, watched
@@ -70,8 +72,9 @@ class OpcuaSession:
         interval_s = settings.publish / _SECOND
         self._desks = {name: Desk(box, self._nodes, self._read, interval_s) for name, box in config.mailboxes.items()}
         self._inbox = Inbox(self._nodes.specs, line.stirred)
-        self._subscription = Subscription(line, settings, self._inbox, self._heard)
-        self._writer = Writer(line, self._nodes, config.mailboxes)
+        self._events = Events(line, config, resources)
+        self._subscription = Subscription(line, settings, self._inbox, self._heard, self._events.happened)
+        self._writer = Writer(line, self._nodes, Caller(line, self._nodes), config.mailboxes)
         self._asked: list[News] = []  # requests and statuses that wait to be taken
         ages = [spec.max_age for spec in self._nodes.specs.values() if spec.max_age is not None]
         self._refresh_s = min(ages, default=0) / _SECOND / 3  # well before is_news wants it
@@ -89,6 +92,7 @@ class OpcuaSession:
         await self._read_all()
         await self._subscription.open()
         await self._watch([*self._read, *(name for desk in self._desks.values() for name in desk.watched)])
+        await self._watch_events()
 
     async def read(self) -> Sequence[News]:
         """Wait for what the server tells, and look at mailboxes when they may ask something."""
@@ -96,7 +100,7 @@ class OpcuaSession:
             self._line.stirred.clear()
             self._line.check()
             await self._catch_up()
-            news = [*self._asked, *self._inbox.take()]
+            news = [*self._asked, *self._inbox.take(), *self._events.waiting()]
             self._asked.clear()
             if news:
                 return news
@@ -104,6 +108,9 @@ class OpcuaSession:
 
     async def confirm(self, receipt: Receipt, outcome: Committed | Refused | Busy) -> None:
         """Write the acknowledgement, unless the outcome is Busy; where it is refused, the link counts as lost."""
+        self._line.check()
+        if self._events.confirm(receipt, outcome):
+            return
         if isinstance(outcome, Busy):
             return
         desk = self._desks[receipt.mailbox]
@@ -125,16 +132,20 @@ class OpcuaSession:
         now = asyncio.get_running_loop().time()
         if now >= self._subscription.silent_at:
             raise self._line.lose("the server said nothing for too long; its subscription is dead")
-        if self._inbox.lossy:
+        if self._inbox.lossy or self._events.lossy:
             self._nodes.lost_values()
             await self._read_all()
             self._inbox.lossy = False
+            if self._events.lossy or self._subscription.gap:
+                self._subscription.gap = False
+                await self._events.lost(self._subscription.id)
             for desk in self._desks.values():
                 desk.due = 0.0
         if now >= self._refresh_at:
             await self._refresh()
         if now >= self._look_at:
             await self._look_for_nodes()
+            await self._watch_events()
         for desk in self._desks.values():
             if now >= desk.due:
                 self._asked += await desk.look()
@@ -142,7 +153,7 @@ class OpcuaSession:
     async def _wait(self) -> None:
         """Sleep until the server tells something, or something is due, or the connection ends."""
         dues = [desk.due for desk in self._desks.values()]
-        until = min([self._subscription.silent_at, self._refresh_at, self._look_at, *dues])
+        until = min([self._subscription.silent_at, self._refresh_at, self._look_at, self._events.due, *dues])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._line.stirred.wait()
@@ -177,6 +188,11 @@ class OpcuaSession:
     def _expect(self, absent: frozenset[str]) -> None:
         self._missing = absent
         self._look_at = asyncio.get_running_loop().time() + _LOOK_FOR_NODES_S if absent else float("inf")
+
+    async def _watch_events(self) -> None:
+        """Ask to be told of events; what the server does not tell of is asked for again with missing nodes."""
+        if not await self._events.watch(self._subscription.id):
+            self._look_at = min(self._look_at, asyncio.get_running_loop().time() + _LOOK_FOR_NODES_S)
 
     async def _watch(self, names: Sequence[str]) -> None:
         present = [name for name in names if name not in self._missing]

@@ -7,16 +7,14 @@ needs our certificate and key and a list of certificates to trust, since a chann
 
 from __future__ import annotations
 
-import base64
 import re
-import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
+from adapters.opcua.addresses import BrowsePath, Node, NodeAddress
 from gateway.core.secret import Reference, SecretReference
 
 POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
@@ -27,76 +25,11 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)")
 _MICROSECONDS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000}
-# OPC 10000-6, 5.3.1.10: the text form of a NodeId; `nsu=` names the namespace, whose number a restart may change.
-_NODE = re.compile(r"(?:ns=([0-9]{1,5});|nsu=([^;]+);)?([isgb])=(.+)", re.DOTALL)
-_NAMESPACES = 0x10000
-_NUMBERS = 0x100000000
-_TEXT_LENGTH = 4096  # OPC 10000-3, 8.2.4
 _LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/]+)):([0-9]{1,5})")
 _PORTS = 0xFFFF
 # What only one of the roles has a use for.
 _OF_CLIENT = ("endpoint", "user_certificate", "user_key", "publish", "sampling", "queue", "timeout", "silence")
 _OF_SERVER = ("listen", "latest")
-
-
-Identifier = int | str | uuid.UUID | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAddress:
-    """A node: its namespace as an index or a URI, and its identifier as a number, text, GUID or bytes."""
-
-    namespace: int | str
-    identifier: Identifier
-    written: str
-
-    def __str__(self) -> str:
-        return self.written
-
-
-def parse_node(value: object) -> NodeAddress:
-    """Read a NodeId in its text form.
-
-    Raises:
-        ValueError: another shape, or an identifier that its kind does not allow.
-    """
-    if isinstance(value, NodeAddress):
-        return value
-    match = _NODE.fullmatch(value) if isinstance(value, str) else None
-    if match is None or not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a node; write ns=2;s=NAME, ns=2;i=NUMBER or nsu=URI;s=NAME")
-    index, uri, kind, text = match.groups()
-    if index is not None and int(index) >= _NAMESPACES:
-        raise ValueError(f"namespace {index} is outside 0..{_NAMESPACES - 1}")
-    return NodeAddress(uri or int(index or 0), _IDENTIFIERS[kind](text), value)
-
-
-def _number(text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text, re.ASCII) or int(text[:12]) >= _NUMBERS:
-        raise ValueError(f"i={text} is not a number in 0..{_NUMBERS - 1}")
-    return int(text)
-
-
-def _text(text: str) -> str:
-    if len(text) > _TEXT_LENGTH or not text.isprintable():
-        raise ValueError(f"s= takes at most {_TEXT_LENGTH} printable characters")
-    return text
-
-
-def _guid(text: str) -> uuid.UUID:
-    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
-        raise ValueError(f"g={text} is not a GUID, such as g=09087e75-8e5e-499b-954f-f2a9603db28a")
-    return uuid.UUID(text)
-
-
-def _opaque(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise ValueError(f"b={text} is not base64") from None
-
-
-_IDENTIFIERS: Mapping[str, Callable[[str], Identifier]] = {"i": _number, "s": _text, "g": _guid, "b": _opaque}
 
 
 def parse_duration(value: object) -> int:
@@ -177,18 +110,7 @@ PointType = Literal[
 Duration = Annotated[
     int, PlainValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 ]
-Node = Annotated[
-    NodeAddress,
-    PlainValidator(parse_node),
-    PlainSerializer(str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": "^(ns=[0-9]{1,5};|nsu=[^;]+;)?[isgb]=.+$",
-            "examples": ["ns=2;s=BESS.SoC", "nsu=urn:plant;i=1042"],
-        }
-    ),
-]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Endpoint = Annotated[
     str, PlainValidator(parse_endpoint), WithJsonSchema({"type": "string", "pattern": "^opc\\.tcp://.+$"})
 ]
@@ -289,22 +211,98 @@ class OpcuaConnection(BaseModel):
 
 
 class OpcuaPoint(BaseModel):
-    """Which node a point is; its type is the node's own, and is written only where the node is ours."""
+    """Which node a point is; its type is the node's own, and is written only where the node is ours.
+
+    With ``object`` and ``method`` it is a method of the site's server, which a relay calls.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    node: Node
+    node: Annotated[Node | None, Field(description="a variable")] = None
+    object: Annotated[Node | None, Field(description="the object whose method it is")] = None
+    method: Annotated[
+        Node | None, Field(description="a method, called with a relay's arguments: call: {POINT: [...]}")
+    ] = None
     type: Annotated[PointType | None, Field(description="of a node of our own server")] = None
     sampling: Duration | None = None
     queue: Annotated[int | None, Field(ge=1, le=10_000)] = None
 
+    @model_validator(mode="after")
+    def _a_variable_or_a_method(self) -> Self:
+        if (self.object is None) != (self.method is None):
+            raise ValueError("object and method belong together: the object's node, and its method's")
+        if (self.node is None) == (self.method is None):
+            raise ValueError("write node: of a variable, or object: and method:")
+        for name in ("type", "sampling", "queue") if self.called else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for variables; leave it out of a method")
+        return self
+
+    @property
+    def called(self) -> bool:
+        """Whether it is a method."""
+        return self.method is not None
+
+    @property
+    def where(self) -> NodeAddress:
+        """The variable's node, or the method's.
+
+        Raises:
+            ValueError: it has neither, which is never validated.
+        """
+        where = self.node or self.method
+        if where is None:
+            raise ValueError("a point without a node")
+        return where
+
 
 class OpcuaTrigger(BaseModel):
-    """A method `Submit(id, payload)` of our server, by which the site sends this message."""
+    """What makes a message: `Submit(id, payload)` of our server, or an event of the site's server.
+
+    ``event`` is the type, ``source`` the object that tells such events. ``fields`` names what is picked from one: its
+    members as a message's `{path: NAME}` finds them. Without ``id``, one of these, the EventId says which event it is.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event: Annotated[Node | None, Field(description="the type of event that makes it; its subtypes do as well")] = None
+    source: Annotated[Node | None, Field(description="the object that tells of it; the Server object without it")] = (
+        None
+    )
+    fields: Annotated[
+        dict[FieldName, BrowsePath] | None, Field(min_length=1, description="what is picked from the event, by name")
+    ] = None
+    id: Annotated[str | None, Field(description="the field that is the id of the message; the EventId without it")] = (
+        None
+    )
+    refresh: Annotated[bool, Field(description="ask for what is still so after a connect: conditions and alarms")] = (
+        False
+    )
+
+    @model_validator(mode="after")
+    def _of_an_event(self) -> Self:
+        if self.event is None:
+            for name in ("source", "fields", "id", "refresh"):
+                if name in self.model_fields_set:
+                    raise ValueError(f"{name} belongs to event: the type of an event of the site's server")
+            return self
+        if self.fields is None:
+            raise ValueError("event needs fields: {NAME: PATH}, such as {name: Message, mw: '2:ExportLimit'}")
+        if self.id is not None and self.id not in self.fields:
+            raise ValueError(f"id: {self.id} is none of fields: {', '.join(self.fields)}")
+        return self
 
     @property
     def carries_id(self) -> bool:
         """Whether the site's messages bring an id; see `ports.AdapterSpec`."""
         return True
+
+    @property
+    def answers(self) -> bool:
+        """Whether whoever sent it waits for an answer; the source of an event does not."""
+        return self.event is None
+
+    @property
+    def members(self) -> frozenset[str] | None:
+        """What `{path: ...}` of the message may begin with; None where the site says."""
+        return None if self.fields is None else frozenset(self.fields)

@@ -21,7 +21,8 @@ from typing import TypeVar
 from asyncua import Client, ua
 from asyncua.crypto import security_policies
 
-from adapters.opcua.config import NO_SECURITY, NodeAddress, OpcuaConnection
+from adapters.opcua.addresses import NodeAddress
+from adapters.opcua.config import NO_SECURITY, OpcuaConnection
 from adapters.opcua.trust import Validator, application_uri, certificate_form, certificates, user_certificate, user_key
 from gateway.errors import LinkLost, SecretError
 from gateway.ports import Resources
@@ -152,22 +153,51 @@ class Line:
         """
         return await self._ask(lambda: self._client.uaclient.create_subscription(parameters, callback))
 
-    async def watch(self, subscription: int, items: Sequence[ua.MonitoredItemCreateRequest]) -> list[int]:
-        """Add items to a subscription; the answer is a status code for each.
+    async def watch(
+        self, subscription: int, items: Sequence[ua.MonitoredItemCreateRequest]
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """Add items to a subscription; the answer says of each whether the server does it.
 
         Raises:
             LinkLost: no answer.
         """
-        statuses: list[int] = []
+        made: list[ua.MonitoredItemCreateResult] = []
         for some in _portions(items):
             parameters = ua.CreateMonitoredItemsParameters()
             parameters.SubscriptionId = subscription
             parameters.ItemsToCreate = some
             parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
             answers = await self._ask(partial(self._client.uaclient.create_monitored_items, parameters))
-            results = self._complete(answers, some)
-            statuses += [result.StatusCode.value for result in results]
-        return statuses
+            made += self._complete(answers, some)
+        return made
+
+    async def call(self, called: ua.NodeId, method: ua.NodeId, arguments: Sequence[ua.Variant]) -> ua.CallMethodResult:
+        """Call a method of an object, once.
+
+        Raises:
+            LinkLost: no answer; whether it ran is unknown.
+        """
+        request = ua.CallMethodRequest(ObjectId=called, MethodId=method, InputArguments=list(arguments))
+        (answer,) = self._complete(await self._ask(partial(self._client.uaclient.call, [request])), [request])
+        return answer
+
+    async def property_of(self, node: ua.NodeId, name: str) -> ua.DataValue | None:
+        """The value of a standard property of a node, such as InputArguments; None where it has none.
+
+        Raises:
+            LinkLost: the connection is gone.
+        """
+        step = ua.RelativePathElement()
+        step.ReferenceTypeId = standard(ua.ObjectIds.HasProperty)
+        step.IsInverse = False  # type: ignore[assignment]  # asyncua's own boolean type
+        step.TargetName = ua.QualifiedName(name, 0)
+        path = ua.BrowsePath(StartingNode=node, RelativePath=ua.RelativePath(Elements=[step]))
+        call = partial(self._client.uaclient.translate_browsepaths_to_nodeids, [path])
+        (found,) = self._complete(await self._ask(call), [path])
+        if not found.StatusCode.is_good() or not found.Targets:
+            return None
+        (value,), _ = await self.read([found.Targets[0].TargetId])
+        return value
 
     def lose(self, reason: str) -> LinkLost:
         """End everything, once; the first reason stands."""
@@ -224,6 +254,11 @@ async def _plainly(call: Callable[[], Awaitable[T]]) -> T:
         if type(cancelled) is asyncio.CancelledError:
             raise
         raise asyncio.CancelledError from cancelled
+
+
+def standard(number: int) -> ua.NodeId:
+    """A node that every server has."""
+    return ua.NodeId(ua.Int32(number))
 
 
 def _node_id(address: NodeAddress, names: Sequence[str]) -> ua.NodeId | None:

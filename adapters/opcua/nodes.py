@@ -45,7 +45,7 @@ class Nodes:
             LinkLost: the connection is gone.
         """
         names = list(self.places)
-        found = await self._line.resolve([self.places[name].node for name in names])
+        found = await self._line.resolve([self.places[name].where for name in names])
         self._ids = {name: node for name, node in zip(names, found, strict=True) if node is not None}
 
     def id_of(self, name: str) -> ua.NodeId | None:
@@ -63,7 +63,7 @@ class Nodes:
         readings = {name: self._note(name, item, at) for name, item in zip(asked, data, strict=True)}
         for name in names:
             if name not in readings:
-                uri = self.places[name].node.namespace
+                uri = self.places[name].where.namespace
                 readings[name] = faulty(self.specs[name], "node_unknown", f"the server has no namespace {uri}", at)
         for reading in readings.values():
             self.tell(reading)

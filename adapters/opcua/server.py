@@ -37,6 +37,7 @@ from gateway.ports import (
     Committed,
     ConnectionConfig,
     News,
+    PointCall,
     PointWrite,
     Reachable,
     Receipt,
@@ -191,6 +192,8 @@ class OpcuaServerSession:
                     await self._write_point(step)
                 case ResultWrite():
                     await self._write_result(step)
+                case PointCall():
+                    raise PointRejected(step.point, "methods are the site's server's; ours has Submit only")
                 case _:
                     raise PointRejected(step.mailbox, "our own server has no mailboxes; results are at SMP.Result")
 
@@ -288,7 +291,7 @@ class OpcuaServerSession:
             raise PointRejected(step.point, str(error)) from error
         place = self._config.points[step.point][1]
         if isinstance(place, OpcuaPoint):
-            await self._space.show(str(place.node.identifier), kind, raw)
+            await self._space.show(str(place.where.identifier), kind, raw)
 
     async def _write_result(self, step: ResultWrite) -> None:
         number = step.number % _COUNTS

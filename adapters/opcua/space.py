@@ -72,7 +72,7 @@ def kind_of_point(place: OpcuaPoint) -> Kind:
         ValueError: the YAML gives it none.
     """
     if place.type is None:
-        raise ValueError(f"{place.node}: a node of our own server needs a type")
+        raise ValueError(f"{place.where}: a node of our own server needs a type")
     return Kind[place.type.upper()]
 
 
@@ -113,7 +113,7 @@ class Space:
         """Add the node of a point; ``written`` is called when the site writes it."""
         node = await self._add(
             self._folder,
-            str(place.node.identifier),
+            str(place.where.identifier),
             kind_of_point(place),
             writable=spec.access is Access.READ,
             value=None,

@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
+from uuid import UUID
 
 from gateway.core.point import PointSpec, Quality, Reading, Value, number_reading, raw_of
 
@@ -140,6 +142,33 @@ def write_value(spec: PointSpec, kind: Kind, value: Value) -> bool | int | float
     if reading.quality is not Quality.GOOD:
         raise ValueError(reading.detail)
     return _float(kind, raw) if kind in _FLOATS else _integer(kind, raw, value)
+
+
+def plain(kind: int, value: object) -> object:
+    """A value as a member of JSON: numbers exact, bytes in hexadecimal; None for what JSON has no value for.
+
+    ``kind`` is the number of its built-in type, or of that of its elements.
+    """
+    match value:
+        case list() | tuple():
+            return [plain(kind, element) for element in value]
+        case bool() | int() | str():
+            return value
+        case float():
+            return _float_decimal(Kind(kind), value) if kind in _FLOATS and math.isfinite(value) else None
+        case bytes() | datetime() | UUID():
+            return _text_of(value)
+        case _:
+            return None
+
+
+def _text_of(value: bytes | datetime | UUID) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, UUID):
+        return str(value)
+    moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def value_bytes(kind: int, value: object) -> bytes:

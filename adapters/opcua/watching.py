@@ -28,6 +28,9 @@ _NUMERIC = frozenset(Kind) - {Kind.BOOLEAN, Kind.STRING}
 _FILTER_REFUSED = frozenset({0x80430000, 0x80440000, 0x80450000, 0x808E0000})  # BadMonitoredItemFilter*, BadDeadband*
 
 
+Happened = Callable[[int, Sequence[ua.Variant], int], None]  # a client handle, an event's fields, when it came
+
+
 class Inbox:
     """Readings on their way from the server to :meth:`Session.read`; ``lossy`` says that some are missing."""
 
@@ -66,14 +69,18 @@ class Inbox:
 class Subscription:
     """The subscription of one session."""
 
-    def __init__(self, line: Line, settings: OpcuaConnection, inbox: Inbox, heard: Callable[[Reading], None]) -> None:
+    def __init__(
+        self, line: Line, settings: OpcuaConnection, inbox: Inbox, heard: Callable[[Reading], None], happened: Happened
+    ) -> None:
         self._line = line
+        self._happened = happened
         self._settings = settings
         self._inbox = inbox
         self._heard = heard
         self._points: dict[int, PointSpec] = {}  # by client handle
         self._next_sequence: int | None = None
-        self._id = 0
+        self.id = 0  # the server's own
+        self.gap = False  # an answer never came, with whatever was in it
         self._silence_s = settings.silence / _SECOND
         self.heard_at = 0.0  # the event loop's clock
 
@@ -97,7 +104,7 @@ class Subscription:
         parameters.PublishingEnabled = True
         self.heard_at = asyncio.get_running_loop().time()
         made = await self._line.subscribe(parameters, self._on_publish)
-        self._id = made.SubscriptionId
+        self.id = made.SubscriptionId
         # A server may choose to say less than asked; silence begins only after three of its own keep-alives.
         revised_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1000
         self._silence_s = max(self._silence_s, 3 * revised_s)
@@ -114,9 +121,10 @@ class Subscription:
         asked = list(enumerate(nodes, start=first))
         self._points.update((handle, spec) for handle, (spec, *_) in asked)
         items = [self._item(handle, *node, filtered=True) for handle, node in asked]
-        statuses = await self._line.watch(self._id, items)
+        statuses = _statuses(await self._line.watch(self.id, items))
         again = [each for each, status in zip(asked, statuses, strict=True) if status & 0xFFFF0000 in _FILTER_REFUSED]
-        plain = await self._line.watch(self._id, [self._item(handle, *node, filtered=False) for handle, node in again])
+        unfiltered = [self._item(handle, *node, filtered=False) for handle, node in again]
+        plain = _statuses(await self._line.watch(self.id, unfiltered))
         found = dict(zip((handle for handle, _ in asked), statuses, strict=True))
         found.update(zip((handle for handle, _ in again), plain, strict=True))
         return [(self._points[handle], status) for handle, status in found.items() if not good(status)]
@@ -151,6 +159,9 @@ class Subscription:
             if isinstance(notification, ua.DataChangeNotification):
                 for item in notification.MonitoredItems or ():
                     self._on_change(item, at)
+            elif isinstance(notification, ua.EventNotificationList):
+                for event in notification.Events or ():
+                    self._happened(int(event.ClientHandle), event.EventFields or (), at)
             elif isinstance(notification, ua.StatusChangeNotification):
                 self._line.lose(f"the server ended the subscription: {notification.Status.name}")
 
@@ -158,6 +169,7 @@ class Subscription:
         """Notice a message that never came; a keep-alive carries the number of the message to come."""
         expected = self._next_sequence
         if expected is not None and sequence != expected:
+            self.gap = True
             self._inbox.lose()
         self._next_sequence = sequence % _SEQUENCES + 1 if with_news else sequence
 
@@ -169,6 +181,10 @@ class Subscription:
         if overflowed(status_of(item.Value)):
             self._inbox.lose()
         self._heard(reading)
+
+
+def _statuses(made: Sequence[ua.MonitoredItemCreateResult]) -> list[int]:
+    return [int(result.StatusCode.value) for result in made]
 
 
 def status_of(data: ua.DataValue) -> int:

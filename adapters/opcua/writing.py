@@ -18,6 +18,7 @@ from itertools import groupby
 
 from asyncua import ua
 
+from adapters.opcua.calling import Caller
 from adapters.opcua.line import Line
 from adapters.opcua.nodes import Nodes
 from adapters.opcua.translation import Kind, good, same, transient, write_value
@@ -26,7 +27,7 @@ from gateway.core.binding import role_point
 from gateway.core.mailbox import MailboxSpec, Role
 from gateway.core.point import Access, Value
 from gateway.errors import LinkLost, PointRejected
-from gateway.ports import ResultWrite, RoleWrite, Write
+from gateway.ports import PointCall, ResultWrite, RoleWrite, Write
 
 _ATTEMPTS = 2
 
@@ -44,8 +45,9 @@ class Order:
 class Writer:
     """Writes over one line."""
 
-    def __init__(self, line: Line, nodes: Nodes, mailboxes: Mapping[str, MailboxSpec]) -> None:
+    def __init__(self, line: Line, nodes: Nodes, caller: Caller, mailboxes: Mapping[str, MailboxSpec]) -> None:
         self._line = line
+        self._caller = caller
         self._nodes = nodes
         self._mailboxes = mailboxes
 
@@ -64,7 +66,9 @@ class Writer:
             for step in row:
                 if isinstance(step, ResultWrite):
                     raise PointRejected("result", "a server is never told results under an id of its own")
-                if isinstance(step, RoleWrite):
+                if isinstance(step, PointCall):
+                    await self._caller.call(step)
+                elif isinstance(step, RoleWrite):
                     await self._deliver([await self._role(step)])
                 else:
                     await self._deliver([await self._order(step.point, step.point, step.value)])
@@ -85,9 +89,11 @@ class Writer:
             raise PointRejected(name, "is not a point of this connection")
         if spec.access is not Access.WRITE:
             raise PointRejected(name, "is not declared with access: write")
+        if self._nodes.places[point].called:
+            raise PointRejected(name, "is a method, which is called and holds no value")
         kind = await self._nodes.kind(point)
         if node is None or kind is None:
-            where = self._nodes.places[point].node
+            where = self._nodes.places[point].where
             raise PointRejected(name, f"{where} cannot be written: the server does not know it, or its type")
         try:
             return Order(name=name, node=node, kind=kind, value=write_value(spec, kind, value))
@@ -101,8 +107,8 @@ class Writer:
             refused = [(order, status) for order, status in zip(orders, statuses, strict=True) if not good(status)]
             for order, status in refused:
                 if transient(status):
-                    raise LinkLost(f"{order.name}: {_named(status)}")
-                reason = order.name, f"the server refused it: {_named(status)}"
+                    raise LinkLost(f"{order.name}: {named(status)}")
+                reason = order.name, f"the server refused it: {named(status)}"
             if not refused:
                 difference = await self._difference(orders)
                 if difference is None:
@@ -124,5 +130,6 @@ def _together(step: Write) -> str | None:
     return step.mailbox if isinstance(step, RoleWrite) and step.role is not Role.RESULT_SEQ else None
 
 
-def _named(status: int) -> str:
+def named(status: int) -> str:
+    """A status code as people know it."""
     return ua.StatusCode(ua.UInt32(status)).name

@@ -33,6 +33,7 @@ from gateway.core.validation import Checked
 
 # The reserved message name under which a request is kept that no message of the site can be made of.
 UNBOUND = "unbound"
+_OWN_ID = "id:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,12 @@ def reply_rule(connection: str, reply: Mapping[str, str], *, progress: bool) -> 
 
 def caller_key(caller_id: str) -> str:
     """The intake key of a message under the site's own id."""
-    return f"id:{caller_id}"
+    return f"{_OWN_ID}{caller_id}"
+
+
+def called(key: str) -> str | None:
+    """The site's own id behind an intake key, where it has one."""
+    return key.removeprefix(_OWN_ID) if key.startswith(_OWN_ID) else None
 
 
 def dedupe_keys(raw: bytes, at: int, window_us: int) -> tuple[str, str]:

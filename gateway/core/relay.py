@@ -30,8 +30,9 @@ class RelayRule:
 
     Either ``mailbox`` with the request's ``sequence`` (its result block), or ``reply``: where whoever sent the message
     under an id of its own wants its result (``id``, and what else the adapter noted), or ``write``: point name to a
-    constant or, as ``{"field": "errors.0.message"}``, a value taken from the message. With ``message`` it is a rule of
-    that message of the site only, see :func:`rules_of`; a message keeps its own rules, so this is not kept with it.
+    constant or, as ``{"field": "errors.0.message"}``, a value taken from the message. ``call`` has, likewise, the
+    arguments of each point that is a method; it comes after what is written. With ``message`` it is a rule of that
+    message of the site only, see :func:`rules_of`; a message keeps its own rules, so this is not kept with it.
     """
 
     connection: str
@@ -39,6 +40,7 @@ class RelayRule:
     mailbox: str | None = None
     sequence: int = 0
     write: Mapping[str, object] = field(default_factory=dict)
+    call: Mapping[str, Sequence[object]] = field(default_factory=dict)
     reply: Mapping[str, str] | None = None
     message: str | None = None
 
@@ -99,6 +101,7 @@ def rule_to_json(rule: RelayRule) -> dict[str, object]:
         "mailbox": rule.mailbox,
         "sequence": rule.sequence,
         "write": dict(rule.write),
+        **({"call": {point: list(arguments) for point, arguments in rule.call.items()}} if rule.call else {}),
         **({} if rule.reply is None else {"reply": dict(rule.reply)}),
     }
 
@@ -106,8 +109,8 @@ def rule_to_json(rule: RelayRule) -> dict[str, object]:
 def rule_from_json(data: Mapping[str, object]) -> RelayRule:
     """Read what :func:`rule_to_json` wrote."""
     on, mailbox, sequence, write = data["on"], data["mailbox"], data["sequence"], data["write"]
-    reply = data.get("reply")
-    if not (isinstance(on, list) and isinstance(sequence, int) and isinstance(write, dict)):
+    reply, call = data.get("reply"), data.get("call", {})
+    if not (isinstance(call, dict) and isinstance(on, list) and isinstance(sequence, int) and isinstance(write, dict)):
         raise TypeError(f"not a relay rule: {data!r}")
     return RelayRule(
         connection=str(data["connection"]),
@@ -115,5 +118,6 @@ def rule_from_json(data: Mapping[str, object]) -> RelayRule:
         mailbox=None if mailbox is None else str(mailbox),
         sequence=sequence,
         write=write,
+        call={point: tuple(arguments) for point, arguments in call.items()},
         reply={str(key): str(value) for key, value in reply.items()} if isinstance(reply, dict) else None,
     )

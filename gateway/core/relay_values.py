@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from gateway.core.callback import Callback
+from gateway.core.intake import called
 from gateway.core.message import Message
 from gateway.core.point import Value
 from gateway.core.relay import CallbackRelay, CallbackRule, Relay
@@ -20,6 +21,14 @@ def point_writes(relay: Relay, message: Message) -> list[tuple[str, Value]]:
     """
     values = ((point, _value(source, relay, message)) for point, source in relay.rule.write.items())
     return [(point, value) for point, value in values if value is not None]
+
+
+def method_calls(relay: Relay, message: Message) -> list[tuple[str, tuple[Value | None, ...]]]:
+    """What a rule's ``call`` hands to which method, in the YAML's order; None is what the message does not have."""
+    return [
+        (point, tuple(_argument(source, relay, message) for source in arguments))
+        for point, arguments in relay.rule.call.items()
+    ]
 
 
 def callback_relay(site: str, rule: CallbackRule, callback: Callback, content: bytes) -> CallbackRelay:
@@ -52,6 +61,21 @@ def result_of(relay: Relay, message: Message) -> dict[str, object]:
     """The result of a message as JSON members, for a site that asked under an id of its own; ``id`` is that id."""
     asked = (relay.rule.reply or {}).get("id")
     return {"id": asked, "message": message.lane.message, "messageId": message.id, **_members(relay, message)}
+
+
+def _argument(source: object, relay: Relay, message: Message) -> Value | None:
+    """One argument: also of what a method needs to know whose result it is, and whether it had it before."""
+    if not isinstance(source, Mapping):
+        return _plain(source)
+    own: Mapping[str, object] = {
+        "id": called(message.intake_key),
+        "messageId": message.id,
+        "message": message.lane.message,
+        "number": relay.id,
+    }
+    name = str(source["field"])
+    found = _plain(own[name] if name in own else _field(name, relay, message))
+    return _plain(source.get("default")) if found is None else found
 
 
 def _value(source: object, relay: Relay, message: Message) -> Value | None:

@@ -90,9 +90,11 @@ def silence(safety: Safety, snapshot: Snapshot, beat_at: int | None, now: int) -
 
 
 def objection(
-    spec: PointSpec | None, limits: Limits, value: Value, snapshot: Snapshot, *, written_at: int | None, now: int
+    spec: PointSpec | None, limits: Limits, value: Value | None, snapshot: Snapshot, *, written_at: int | None, now: int
 ) -> Objection | None:
     """Why this value may not be written to this point now, or None; ``written_at`` is when it was written last.
+
+    Without a value it is a method that is called, which knows its own types.
 
     What will never pass comes before what may pass later.
     """
@@ -102,14 +104,14 @@ def objection(
     return min(found, key=lambda each: not each.final, default=None)
 
 
-def _of_value(spec: PointSpec, limits: Limits, value: Value, snapshot: Snapshot) -> Iterator[Objection]:
+def _of_value(spec: PointSpec, limits: Limits, value: Value | None, snapshot: Snapshot) -> Iterator[Objection]:
     """What is wrong with the value, whenever it is written."""
     if spec.access is not Access.WRITE:
         yield Objection(reason="is not declared with access: write", final=True)
     number = value if isinstance(value, Decimal) else None
     if number is not None and _outside(spec, number):
         yield Objection(reason=f"{number} is outside {spec.minimum}..{spec.maximum}", final=True)
-    if limits.step is None or limits.feedback is None:
+    if limits.step is None or limits.feedback is None or value is None:
         return
     found = snapshot.get(limits.feedback)
     doubt = _doubt(found)

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from gateway.core import codec
 from gateway.core.message import Hop, Message
 from gateway.core.relay import CallbackRelay, Relay
-from gateway.core.relay_values import callback_writes, point_writes, result_of
+from gateway.core.relay_values import callback_writes, method_calls, point_writes, result_of
 from gateway.core.result_block import result_writes
 from gateway.core.transaction import TERMINAL, State
 from gateway.errors import PointRejected
 from gateway.flow.acceptance import Services
 from gateway.flow.cancellation import heed
 from gateway.flow.pages import Pages
-from gateway.ports import MailboxStatus, PointWrite, ResultWrite, RoleWrite, Session, Write
+from gateway.ports import MailboxStatus, PointCall, PointWrite, ResultWrite, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
 
 
@@ -36,6 +36,8 @@ def _document(step: Write) -> dict[str, object]:
     match step:
         case PointWrite():
             return {"point": step.point, "value": step.value}
+        case PointCall():
+            return {"call": step.point, "arguments": list(step.arguments)}
         case RoleWrite():
             return {"mailbox": step.mailbox, "role": step.role, "value": step.value}
         case ResultWrite():
@@ -122,8 +124,10 @@ class Relayer:
         if box is None and relay.rule.mailbox is not None:
             raise PointRejected(relay.rule.mailbox, "is not a mailbox of this site any more")
         if box is None:
-            values = point_writes(relay, message)
-            return relay, [PointWrite(point=point, value=value, fit=True) for point, value in values]
+            return relay, [
+                *(PointWrite(point=point, value=value, fit=True) for point, value in point_writes(relay, message)),
+                *(PointCall(point=point, arguments=given) for point, given in method_calls(relay, message)),
+            ]
         await self._consumed(box.name, latest=box.latest, repeated=relay.result_seq)
         if relay.result_seq is None and relay.event is not State.AWAITING:
             relay = await self._services.journal.number_relay(relay.id, self._status[box.name].result_seq)

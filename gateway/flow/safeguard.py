@@ -15,7 +15,7 @@ from gateway.core.safety import Limits, Objection, objection, silence
 from gateway.errors import PointRejected, WritesHeld
 from gateway.flow.acceptance import Services
 from gateway.flow.trouble import Trouble
-from gateway.ports import Busy, Committed, News, PointWrite, Receipt, Refused, RoleWrite, Session, Write
+from gateway.ports import Busy, Committed, News, PointCall, PointWrite, Receipt, Refused, RoleWrite, Session, Write
 from gateway.settings.configuration import SiteConfig
 
 _LONGEST_SLEEP_S = 5.0  # a heartbeat that stops is noticed without any reading
@@ -97,13 +97,16 @@ class Safeguard:
         if self._trouble.ends():
             self._services.telemetry.emit("writes_released", site=self.site.site)
         now = self._services.clock.now()
-        self._written |= {step.point: now for step in steps if isinstance(step, PointWrite)}
+        self._written |= {step.point: now for step in steps if isinstance(step, PointWrite | PointCall)}
 
     def wrote(self, steps: Sequence[Write], connection: str) -> None:
         """Tell what was written and read back, but for our heartbeat."""
+        labels = {"site": self.site.site, "connection": connection}
         for step in steps:
-            if isinstance(step, PointWrite) and not step.passing:
-                labels = {"site": self.site.site, "connection": connection}
+            if isinstance(step, PointCall):
+                given = ", ".join(str(argument) for argument in step.arguments)
+                self._services.telemetry.emit("method_called", **labels, point=step.point, arguments=given)
+            elif isinstance(step, PointWrite) and not step.passing:
                 self._services.telemetry.emit("point_written", **labels, point=step.point, value=str(step.value))
 
     def rehearse(self, steps: Sequence[Write], connection: str) -> None:
@@ -116,11 +119,11 @@ class Safeguard:
     def _objection(self, steps: Sequence[Write]) -> tuple[str, Objection] | None:
         now = self._services.clock.now()
         snapshot = self._snapshot(now)
-        for step in (each for each in steps if isinstance(each, PointWrite)):
+        for step in (each for each in steps if isinstance(each, PointWrite | PointCall)):
             found = objection(
                 self.site.points.get(step.point),
                 self.site.safety.limits.get(step.point, _NO_LIMITS),
-                step.value,
+                step.value if isinstance(step, PointWrite) else None,
                 snapshot,
                 written_at=self._written.get(step.point),
                 now=now,
@@ -189,6 +192,6 @@ class Guarded:
 
 
 def _name(step: Write) -> str:
-    if isinstance(step, PointWrite):
+    if isinstance(step, PointWrite | PointCall):
         return step.point
     return step.mailbox if isinstance(step, RoleWrite) else "result"

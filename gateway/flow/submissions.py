@@ -153,14 +153,14 @@ class Submissions:
         return before if stored is not None and now - stored.accepted_at < trigger.dedupe_us else key
 
     def _intake(self, connection: str, asked: Submitted, name: str, key: str, *, progress: bool = False) -> Intake:
-        answer = reply_rule(connection, asked.reply, progress=progress)
+        answers = (reply_rule(connection, asked.reply, progress=progress),) if asked.reply else ()
         return Intake(
             lane=self._acceptance.lane(name),
             key=key,
             raw=asked.raw,
             at=self._services.clock.now(),
             revision=self._site.revision,
-            rules=(answer, *self._acceptance.rules(name)),
+            rules=(*answers, *self._acceptance.rules(name)),
             followers=followers(self._site.messages, name),
             hops={Hop.SEEN: asked.seen_at, Hop.SNAPSHOT: asked.seen_at},
         )

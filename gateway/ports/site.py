@@ -61,8 +61,9 @@ class Submitted:
     ``message`` names the site's message that it asks for. ``key`` is the caller's id (core.document.caller_id), or
     None where the trigger has ``dedupe`` instead. ``raw`` is the payload as it came, ``document`` its JSON, strict, and
     ``snapshot`` the points that it fills. ``reply`` is kept with the message and comes back in `ResultWrite.to`; its
-    member ``id`` is what the result is labelled with. With a ``fault`` (no JSON, no id, a bad signature) nothing else
-    of it is believed: it is refused under a key made of its bytes, so that it cannot take a caller's id.
+    member ``id`` is what the result is labelled with, and an empty one asks for no result. With a ``fault`` (no JSON,
+    no id, a bad signature) nothing else of it is believed: it is refused under a key made of its bytes, so that it
+    cannot take a caller's id.
     """
 
     message: str
@@ -109,6 +110,17 @@ class PointWrite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PointCall:
+    """Call the method that a point with ``access: write`` stands for; an argument None is what the message lacks.
+
+    After LinkLost nobody knows whether the method ran, so it is called again.
+    """
+
+    point: str
+    arguments: tuple[Value | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoleWrite:
     """Write host-to-site registers of a declared mailbox: a number, a text, or the numbers of ``Role.DETAIL``.
 
@@ -134,7 +146,7 @@ class ResultWrite:
     number: int = 0
 
 
-Write = PointWrite | RoleWrite | ResultWrite
+Write = PointWrite | PointCall | RoleWrite | ResultWrite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations, product
 from typing import Protocol, runtime_checkable
@@ -21,6 +23,7 @@ from gateway.settings.site import World, connection_config
 from gateway.settings.site_parts import SiteParts
 from gateway.settings.when import states_of
 
+_FIRST_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_(])")
 # The table in which a protocol with numbered registers keeps its mailboxes.
 MAILBOX_TABLE = "holding"
 
@@ -168,6 +171,26 @@ def _sent(parts: SiteParts, name: str, trigger: MessageTrigger) -> None:
         parts.blame(path, said)
     if own is not None and carries_id and trigger.dedupe_us is not None:
         parts.blame((*path, "dedupe"), "dedupe is for messages without an id; this one has one")
+    if trigger.progress and not getattr(own, "answers", True):
+        parts.blame((*path, "progress"), "nobody waits for an answer to it; write relay: with on: [awaiting]")
+    members: frozenset[str] | None = getattr(own, "members", None)
+    if members is None:
+        return
+    for at, expression in _picked(parts, ("messages", name)):
+        word = _FIRST_WORD.match(expression)
+        if word is not None and word[0] not in members:
+            parts.blame(at, f"the message has no member {shown(word[0])}{among(word[0], members)}")
+
+
+def _picked(parts: SiteParts, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every expression into what the site sends that begins at its top; those below ``for_each`` begin at a row."""
+    assets = _at(parts, (*path, "assets"))
+    rows = [isinstance(a, dict) and "for_each" in a for a in assets] if isinstance(assets, list) else []
+    for section in ("assets", "unit", "aligned", "content"):
+        for at, value in leaves(_at(parts, (*path, section)), (*path, section)):
+            of_a_row = section == "assets" and len(at) > len(path) + 1 and rows[int(at[len(path) + 1])]
+            if isinstance(value, str) and (at[-1] == "for_each" or (at[-1] == "path" and not of_a_row)):
+                yield at, value
 
 
 def _contradictions(parts: SiteParts) -> None:
@@ -181,13 +204,20 @@ def _contradictions(parts: SiteParts) -> None:
 def _relays(parts: SiteParts) -> None:
     for index, relay in parts.relays.items():
         _known(parts, ("relay", index, "message"), relay.message, parts.names("messages"), "message")
+        for point in relay.call:
+            path: Path = ("relay", index, "call", point)
+            _known(parts, path, point, parts.names("points"), "point")
+            if point in parts.points and not parts.is_method(point):
+                parts.blame(path, f"point {point} is no method; write to it: write: {{{point}: VALUE}}", key=True)
         for point, value in relay.write.items():
-            path: Path = ("relay", index, "write", point)
+            path = ("relay", index, "write", point)
             _known(parts, path, point, parts.names("points"), "point")
             spec = parts.points.get(point)
             if spec is None:
                 continue
-            if spec.access is not Access.WRITE:
+            if parts.is_method(point):
+                parts.blame(path, f"point {point} is a method; call it: call: {{{point}: [ARGUMENTS]}}", key=True)
+            elif spec.access is not Access.WRITE:
                 parts.blame(path, f"point {point} may only be read; give it access: write", key=True)
             if isinstance(value, int | Decimal) and not isinstance(value, bool) and _outside(spec, value):
                 parts.blame(path, f"{value} is outside {spec.minimum}..{spec.maximum}, the range of point {point}")

@@ -272,6 +272,20 @@ def _write_value(value: object) -> object:
     return value
 
 
+def _argument(value: object) -> object:
+    """One argument of a method: a constant, or ``{field: NAME, default: VALUE}``."""
+    if not isinstance(value, dict):
+        return _write_value(value)
+    if not {"field"} <= set(value) <= {"field", "default"} or isinstance(value.get("default"), dict | list):
+        raise ValueError("expected a value to hand over, or {field: NAME}, also with default: what stands for nothing")
+    if value["field"] not in CALL_FIELDS:
+        try:
+            _write_value({"field": value["field"]})
+        except ValueError as error:
+            raise ValueError(f"{error}, {', '.join(sorted(CALL_FIELDS))}") from error
+    return value
+
+
 def _relay_word(value: object) -> str:
     if value not in RELAY_WORDS:
         raise ValueError(f"{shown(value)} is no state of a message{quantities.among(value, RELAY_WORDS)}")
@@ -282,6 +296,8 @@ _MESSAGE_FIELD = re.compile(
     r"state|transactionId|errors\.[0-9]+\.(row|ref|field|code|message)|results\.[0-9]+\.(ref|smpId)"
 )
 CALLBACK_FIELDS = frozenset({"raw", "messageType", "messageId", "issuedAt", "transactionId"})
+# What a method may be told besides: whose result it is, and a number that is the same when it is told again.
+CALL_FIELDS = frozenset({"id", "messageId", "message", "number"})
 # RECEIVED is over before anything is stored, so nothing can be relayed on it.
 RELAY_WORDS = (*(state.value for state in State if state is not State.RECEIVED), ANY_FAILURE, OTHER)
 
@@ -300,11 +316,29 @@ class Relay(Part):
             PlainValidator(_write_value),
             WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}),
         ],
-    ] = Field(min_length=1)
+    ] = Field(default_factory=dict)
+    call: dict[
+        PointName,
+        list[
+            Annotated[
+                object,
+                PlainValidator(_argument),
+                WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "object")]}),
+            ]
+        ],
+    ] = Field(
+        default_factory=dict,
+        description="Points that are methods, each with its arguments in order: values, {field: NAME}, or "
+        "{field: NAME, default: VALUE} for what a message may not have; called after everything is written",
+    )
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
+        if not self.write and not self.call:
+            raise ValueError("write {write: {POINT: VALUE}}, {call: {METHOD: [ARGUMENTS]}}, or both")
         other = OTHER in self.on
+        if other and self.call:
+            raise ValueError("call tells of the states of a message; what other brings can be written only")
         if other and len(self.on) > 1:
             raise ValueError("other is a callback that is no verdict; write a relay of its own for it")
         if other and self.message is not None:

@@ -49,7 +49,9 @@ def check_safety(parts: SiteParts) -> None:
         for member in _members(limits) if name in parts.points else ():
             if parts.points[name].access is not Access.WRITE:
                 parts.blame((*path, member), f"{member} is about writing, and this point is only read", key=True)
-        if limits.step is not None and limits.feedback is None:
+        if limits.step is not None and parts.is_method(name):
+            parts.blame((*path, "step"), "step is about a value, and a method has none", key=True)
+        elif limits.step is not None and limits.feedback is None:
             said = "step needs feedback: the point that shows the value from which a step is counted"
             parts.blame((*path, "step"), said, key=True)
     for path, point, access in wanted:
@@ -69,3 +71,5 @@ def _check(parts: SiteParts, path: Path, point: str, access: Access) -> None:
     elif point in parts.points and parts.points[point].access is not access:
         needs = "give it access: write" if access is Access.WRITE else "the site writes it: leave out access: write"
         parts.blame(path, f"point {point} cannot be this; {needs}")
+    elif parts.is_method(point):
+        parts.blame(path, f"point {point} cannot be this; it is a method, which holds no value")

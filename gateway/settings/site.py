@@ -90,16 +90,16 @@ def assemble(parts: SiteParts, environment: str) -> SiteConfig:
         mailboxes=parts.mailboxes,
         messages=parts.messages,
         relays=tuple(
-            RelayRule(connection=connection, on=states_of(relay.on), write=write, message=relay.message)
+            RelayRule(connection=connection, on=states_of(relay.on), write=write, call=call, message=relay.message)
             for relay in parts.relays.values()
             if OTHER not in relay.on
-            for connection, write in _by_connection(relay, parts.points)
+            for connection, write, call in _by_connection(relay, parts.points)
         ),
         callback_rules=tuple(
             CallbackRule(connection=connection, write=write)
             for relay in parts.relays.values()
             if OTHER in relay.on
-            for connection, write in _by_connection(relay, parts.points)
+            for connection, write, _ in _by_connection(relay, parts.points)
         ),
         safety=read_safety(parts),
         arrays=parts.arrays,
@@ -264,12 +264,15 @@ def _site_connection(parts: SiteParts, site: str, name: str) -> SiteConnection:
     return SiteConnection(protocol=parts.protocols[name].protocol, config=connection_config(parts, site, name))
 
 
-def _by_connection(relay: models.Relay, points: Mapping[str, PointSpec]) -> Iterable[tuple[str, dict[str, object]]]:
-    """What is written to each connection, in the order of the YAML."""
-    by_connection: dict[str, dict[str, object]] = {}
-    for point, value in relay.write.items():
-        by_connection.setdefault(points[point].connection, {})[point] = value
-    return by_connection.items()
+def _by_connection(
+    relay: models.Relay, points: Mapping[str, PointSpec]
+) -> Iterable[tuple[str, dict[str, object], dict[str, tuple[object, ...]]]]:
+    """What is written to each connection, and what is called there, in the order of the YAML."""
+    connections = dict.fromkeys(points[point].connection for point in (*relay.write, *relay.call))
+    for connection in connections:
+        write = {point: value for point, value in relay.write.items() if points[point].connection == connection}
+        call = {point: tuple(given) for point, given in relay.call.items() if points[point].connection == connection}
+        yield connection, write, call
 
 
 def _members(document: Document, section: str) -> Iterator[tuple[str, dict[str, object]]]:

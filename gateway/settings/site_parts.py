@@ -52,6 +52,10 @@ class SiteParts:
         members = self.document.tree.get(section)
         return frozenset(members) if isinstance(members, Mapping) else frozenset()
 
+    def is_method(self, point: str) -> bool:
+        """Whether a point is a method, which is called and holds no value: its protocol's own model says so."""
+        return getattr(self.places.get(point), "called", False) is True
+
     def take(self, model: type[Model], tree: object, path: Path, *, beside: type[Part] | None = None) -> Model | None:
         """Read one part; its faults are noted."""
         value, problems = validate(model, tree, self.document, path, beside=beside)

@@ -28,7 +28,7 @@ def test_the_example_passes(tmp_path: Path) -> None:
     *lines, summary = output.splitlines()
     warnings = [line for line in lines if not line.startswith(("plan: ", "tests: "))]
     assert code == 0
-    assert summary.endswith("2 participants, 5 sites, 7 messages; 0 errors, 11 warnings")
+    assert summary.endswith("2 participants, 5 sites, 8 messages; 0 errors, 11 warnings")
     assert len(warnings) == 11
     for line in warnings:
         assert line.startswith("warning: ")

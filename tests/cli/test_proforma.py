@@ -146,7 +146,7 @@ def test_a_complete_proforma_says_what_the_configuration_says(complete: Folder) 
         "solent-bess/extension",
         "wight-bess/battery",
     ]
-    assert unit["made_by"] == ["hams-bess/hams-1"]
+    assert unit["made_by"] == ["hams-bess/hams-1", "wight-bess/wight-1"]
 
 
 def test_further_kinds_of_the_profile_are_told(complete: Folder) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,6 +46,8 @@ class NodeOpcuaPlant:
         (self.port,) = free_ports(1)
         self._nodes = declared() if nodes is None else nodes
         self.values: dict[str, object] = {name: value for name, (_, value, _) in self._nodes.items()}
+        self._done = asyncio.Event()
+        self._calls: deque[list[object]] = deque()
         self._changed = asyncio.Event()
         self._listening = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -90,6 +93,20 @@ class NodeOpcuaPlant:
             self._process.stdin.write(json.dumps({"set": values}).encode() + b"\n")
             await self._process.stdin.drain()
 
+    async def order(self, **words: object) -> None:
+        """Have it raise an event, or answer the next calls with a status; it has done so when this returns."""
+        if self._process is not None and self._process.stdin is not None:
+            self._done.clear()
+            self._process.stdin.write(json.dumps(words).encode() + b"\n")
+            await self._done.wait()
+
+    async def called(self) -> list[object]:
+        """Wait until its method was called; the arguments of the oldest call not asked for yet."""
+        while not self._calls:
+            self._changed.clear()
+            await self._changed.wait()
+        return self._calls.popleft()
+
     async def holds(self, name: str, value: object) -> None:
         """Wait until a client has written this."""
         while self.values[name] != value:
@@ -110,6 +127,11 @@ class NodeOpcuaPlant:
                 self._listening.set()
             elif said["event"] == "changed":
                 self.values[said["name"]] = said["value"]
+                self._changed.set()
+            elif said["event"] == "done":
+                self._done.set()
+            elif said["event"] == "called":
+                self._calls.append(said["arguments"])
                 self._changed.set()
             else:
                 raise AssertionError(said)

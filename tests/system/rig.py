@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from adapters.modbus.simulator import ModbusSite, payload_of
-from adapters.opcua.simulator import OpcuaSite
+from adapters.opcua.simulator import OpcuaSite, argument_kinds
 from gateway.app import Gateway, MessageStory, adapters, gateway, open_reader
 from gateway.cli.keys import generate_keys
 from gateway.core.message import Message
@@ -295,7 +295,8 @@ async def world(
         for site in OPCUA_SITES if opcua else ():
             (box,) = configuration.sites[site].mailboxes.values()
             link = configuration.sites[site].connections[box.connection].config
-            scadas[site] = await stack.enter_async_context(OpcuaSite(link, port=_port(environ, site)))
+            methods = argument_kinds(configuration.sites[site].relays)
+            scadas[site] = await stack.enter_async_context(OpcuaSite(link, port=_port(environ, site), methods=methods))
         async with asyncio.timeout(2 * HANG_GUARD_S):
             yield World(config, state, configuration, environ, smps, fronts, plants, scadas, wire)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adapters.modbus.simulator import ModbusSite
 from adapters.mqtt.simulator import MqttSite, PracticeBroker
-from adapters.opcua.simulator import OpcuaEms, OpcuaSite
+from adapters.opcua.simulator import OpcuaEms, OpcuaSite, argument_kinds
 from gateway.app import adapters
 from gateway.cli.keys import generate_keys
 from gateway.cli.practice import HOST, free_ports, write_passwords
@@ -115,5 +115,6 @@ def _plant(site: SiteConfig, state: Path, environ: Mapping[str, str]) -> Abstrac
     link = site.connections[box.connection]
     port = int(environ[f"{site.site.upper().replace('-', '_')}_PORT"])
     if link.protocol == "opcua":
-        return OpcuaSite(link.config, host=HOST, port=port, memory=state / f"plant-{site.site}.json")
+        memory, methods = state / f"plant-{site.site}.json", argument_kinds(site.relays)
+        return OpcuaSite(link.config, host=HOST, port=port, memory=memory, methods=methods)
     return ModbusSite(box, host=HOST, port=port, memory=state / f"plant-{site.site}.json")

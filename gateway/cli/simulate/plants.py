@@ -27,7 +27,9 @@ def simulated(
             tls = site_context(link.config.settings, state, serves=serves, environ=environ) if secure else None
             return partner(link.config, box, listen, memory, tls)
         if link.protocol == "opcua":
-            from adapters.opcua.simulator import OpcuaSite  # noqa: PLC0415 - asyncua takes a second to import
+            # asyncua takes a second to import
+            from adapters.opcua.simulator import OpcuaSite, argument_kinds  # noqa: PLC0415
 
-            return OpcuaSite(link.config, host=listen[0], port=listen[1], memory=memory)
+            methods = argument_kinds(site.relays)
+            return OpcuaSite(link.config, host=listen[0], port=listen[1], memory=memory, methods=methods)
     raise ValueError(f"{site.site} has no mailbox on Modbus or OPC UA")

@@ -50,7 +50,8 @@ def _covers(rule: RelayRule, pending: RelayRule) -> bool:
         return rule.mailbox == pending.mailbox
     if pending.reply is not None:
         return rule.reply == pending.reply
-    return rule.mailbox is None and rule.reply is None and pending.write.keys() <= rule.write.keys()
+    own = rule.mailbox is None and rule.reply is None
+    return own and pending.write.keys() <= rule.write.keys() and pending.call.keys() <= rule.call.keys()
 
 
 def _result_seq(commit: Commit, site: str, rule: RelayRule, state: State) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import adapters.opcua
-from adapters.opcua.config import OpcuaConnection, OpcuaPoint
+from adapters.opcua.config import OpcuaConnection, OpcuaPoint, OpcuaTrigger
 from adapters.opcua.simulator import OpcuaSite
 from adapters.opcua.translation import Kind
 from gateway.core.binding import HOST_ROLES, SITE_ROLES
@@ -59,14 +60,17 @@ class Rig:
     deadband: Mapping[str, Decimal] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)  # further points, by node
     mailboxes: Mapping[str, MailboxSpec] = field(default_factory=lambda: {"plc": MAILBOX})
+    methods: Mapping[str, tuple[PointSpec, OpcuaPoint]] = field(default_factory=dict)
+    triggers: Mapping[str, OpcuaTrigger] = field(default_factory=dict)
     clock: Clock = field(default_factory=CountingClock)
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    spoke: asyncio.Event = field(default_factory=asyncio.Event)  # set with each of them
 
     def adapter(self) -> Adapter:
         resources = Resources(
             clock=self.clock,
             entropy=NoEntropy(),
-            event=lambda name, **fields: self.events.append((name, fields)),
+            event=self._event,
             secret=self._secret,
         )
         return adapters.opcua.spec.build(self.connection(), resources)
@@ -83,10 +87,15 @@ class Rig:
                 **self.members,
             }
         )
-        return connection(settings, self.mailboxes, self.max_age, self.deadband, self.extra)
+        made = connection(settings, self.mailboxes, self.max_age, self.deadband, self.extra)
+        return replace(made, points={**made.points, **self.methods}, triggers=self.triggers)
 
     def told(self, name: str) -> list[dict[str, object]]:
         return [fields for event, fields in self.events if event == name]
+
+    def _event(self, name: str, **fields: object) -> None:
+        self.events.append((name, fields))
+        self.spoke.set()
 
     def _secret(self, reference: Reference) -> bytes:
         if reference.name not in self.secrets:

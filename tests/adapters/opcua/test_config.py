@@ -6,14 +6,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 import adapters.opcua
-from adapters.opcua.config import OpcuaConnection, OpcuaPoint, OpcuaTrigger, parse_node
+from adapters.opcua.addresses import parse_browse_path, parse_node
+from adapters.opcua.config import OpcuaConnection, OpcuaPoint, OpcuaTrigger
+from adapters.opcua.contradictions import contradictions
 from gateway.core.mailbox import MailboxSpec
-from gateway.core.point import PointSpec
+from gateway.core.point import Access, PointSpec
 from gateway.ports import ConnectionConfig
 
 KEYS = {"certificate": "file:c.der", "key": "file:c.pem", "trust": "file:s.der"}
@@ -176,3 +180,92 @@ def test_a_server_of_ours_is_protected_or_says_why_not(members: dict[str, object
     """As strict as the client's side; members of the other role are refused, never ignored."""
     with pytest.raises(ValidationError, match=words):
         OpcuaConnection.model_validate({"role": "server", "listen": "0.0.0.0:4840", "security": "None", **members})
+
+
+Members = Mapping[str, object]
+
+
+def _told_of(settings: Members, place: Members, trigger: Members, **spec: Any) -> list[str]:  # noqa: ANN401 - of a dataclass
+    made = ConnectionConfig(
+        site="wight-bess",
+        name="scada",
+        settings=OpcuaConnection.model_validate({"security": "None", **settings}),
+        points={"m": (PointSpec(name="m", connection="scada", **spec), OpcuaPoint.model_validate(place))},
+        mailboxes={},
+        triggers={"battery": OpcuaTrigger.model_validate(trigger)},
+    )
+    return [".".join(at) for at, _ in contradictions(made)]
+
+
+CLIENT: Mapping[str, object] = {"endpoint": "opc.tcp://127.0.0.1"}
+SERVER: Mapping[str, object] = {"role": "server", "listen": "127.0.0.1:4840"}
+METHOD: Mapping[str, object] = {"object": "ns=2;s=SMP", "method": "ns=2;s=SMP.Verdict"}
+EVENT: Mapping[str, object] = {"event": "ns=2;i=1001", "fields": {"mw": "2:Export"}}
+
+
+def test_a_method_is_written_only_and_holds_no_value() -> None:
+    """What is about values is refused where there is none, and a server of ours has no methods of the site."""
+    assert _told_of(CLIENT, METHOD, EVENT, access=Access.WRITE) == []
+    assert _told_of(CLIENT, METHOD, EVENT) == ["points.m.method"]
+    assert _told_of(CLIENT, METHOD, EVENT, access=Access.WRITE, unit="MW", scale=Decimal(2), deadband=Decimal(1)) == [
+        "points.m.scale",
+        "points.m.unit",
+        "points.m.deadband",
+    ]
+    assert _told_of(SERVER, METHOD, {}, access=Access.WRITE) == ["points.m.method"]
+
+
+def test_an_event_belongs_to_the_sites_server() -> None:
+    """A server of ours is called; a client is told events, and never called."""
+    node = {"node": "ns=2;s=m", "type": "Double"}
+    assert _told_of(SERVER, node, EVENT) == ["messages.battery.when.event"]
+    assert _told_of(CLIENT, {"node": "ns=2;s=m"}, {}) == ["messages.battery.when.message"]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "write node: of a variable, or object: and method:"),
+        ({"object": "i=1"}, "object and method belong together"),
+        ({"node": "i=1", **METHOD}, "write node: of a variable, or object: and method:"),
+        ({**METHOD, "queue": 5}, "queue is for variables"),
+    ],
+)
+def test_a_point_is_a_variable_or_a_method(members: dict[str, object], words: str) -> None:
+    """One of both, whole."""
+    with pytest.raises(ValidationError, match=words):
+        OpcuaPoint.model_validate(members)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"fields": {"mw": "2:Export"}}, "fields belongs to event"),
+        ({"refresh": True}, "refresh belongs to event"),
+        ({"event": "i=2041"}, "event needs fields"),
+        ({**EVENT, "id": "ticket"}, "id: ticket is none of fields: mw"),
+        ({**EVENT, "fields": {}}, "at least 1 item"),
+        ({**EVENT, "fields": {"m w": "Export"}}, "should match pattern"),
+        ({**EVENT, "fields": {"mw": "2:"}}, "'2:' is no field"),
+        ({**EVENT, "fields": {"mw": "70000:Export"}}, "a namespace is one of 0..65535"),
+        ({**EVENT, "fields": {"mw": 5}}, "expected a field of the event"),
+        ({**EVENT, "source": "Plant"}, "'Plant' is not a node"),
+    ],
+)
+def test_a_trigger_of_an_event_says_what_is_wrong(members: dict[str, object], words: str) -> None:
+    """Type, source and fields, each in the text form of the standard."""
+    with pytest.raises(ValidationError, match=words):
+        OpcuaTrigger.model_validate(members)
+
+
+@pytest.mark.parametrize(
+    ("written", "steps"),
+    [
+        ("Message", ((0, "Message"),)),
+        ("2:Unit/2:Export Limit", ((2, "Unit"), (2, "Export Limit"))),
+        ("nsu=http://plant/ua/;Export", (("http://plant/ua/", "Export"),)),
+    ],
+)
+def test_the_way_to_a_field(written: str, steps: tuple[tuple[int | str, str], ...]) -> None:
+    """Names with their namespaces, by number or by URI."""
+    assert parse_browse_path(written) == steps

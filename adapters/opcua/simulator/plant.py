@@ -1,10 +1,8 @@
 """A plant's OPC UA server with a mailbox of nodes, as its SCADA would behave: to practise against, and to misbehave.
 
-:class:`OpcuaEms` is the other way about: a site's program that calls a server of ours.
-
 The nodes are those of the site's own configuration. Their types are not in the YAML, since a gateway learns them from
 the server; here a role is a UInt16 (CRC: UInt32, text: String), a point with a unit, a range or a deadband is a Double,
-and any other a String, unless ``kinds`` says otherwise.
+and any other a String, unless ``kinds`` says otherwise. Its methods and events are those of :mod:`program`.
 """
 
 from __future__ import annotations
@@ -14,27 +12,27 @@ import json
 import struct
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from asyncua import Client, Node, Server, ua
+from asyncua import Server, ua
 
-from adapters.opcua.config import NO_SECURITY, NodeAddress, OpcuaConnection, OpcuaPoint
+from adapters.opcua.addresses import NodeAddress
+from adapters.opcua.config import OpcuaPoint
 from adapters.opcua.listener import build, listening, on_change
-from adapters.opcua.space import NAMESPACE, ResultNode, kind_of_point
+from adapters.opcua.simulator.program import Program
 from adapters.opcua.translation import Kind, value_bytes, write_value
 from gateway.core.mailbox import MailboxSpec, Role, next_result_seq
-from gateway.core.point import Access, PointSpec, Value
+from gateway.core.point import PointSpec, Value
 from gateway.ports import ConnectionConfig
 
 URI = "urn:smp-gateway:simulated-plant"
 _KINDS = {Role.CRC: Kind.UINT32, Role.TEXT: Kind.STRING}
 _EMPTY: Mapping[Kind, bool | float | str] = {Kind.BOOLEAN: False, Kind.STRING: "", Kind.DOUBLE: 0.0, Kind.FLOAT: 0.0}
 _LOG_LENGTH = 1_000
-_TIMEOUT_S, _PAUSE_S, _PUBLISH_MS = 5.0, 0.2, 50  # of a site's program
 
 Raw = bool | int | float | str  # a value as a node holds it
 
@@ -66,6 +64,7 @@ class OpcuaSite:
         kinds: Mapping[str, Kind] | None = None,
         prepare: Callable[[Server], Awaitable[None]] | None = None,
         memory: Path | None = None,
+        methods: Mapping[str, Sequence[Kind]] | None = None,
     ) -> None:
         (self.mailbox,) = connection.mailboxes.values()
         self.host = host
@@ -78,8 +77,11 @@ class OpcuaSite:
         for name, (spec, place) in connection.points.items():
             if not isinstance(place, OpcuaPoint):
                 raise TypeError(f"{name}: {type(place).__name__} is not an OPC UA point")
-            self._specs[name], self._addresses[name] = spec, place.node
+            if place.called:
+                continue
+            self._specs[name], self._addresses[name] = spec, place.where
             self._kinds[name] = (kinds or {}).get(name) or _kind(spec, self.mailbox)
+        self.program = Program(connection, methods or {})
         self._raw: dict[str, bool | int | float | str] = {n: _EMPTY.get(k, 0) for n, k in self._kinds.items()}
         self._memory = memory
         if memory is not None and memory.exists():
@@ -111,6 +113,7 @@ class OpcuaSite:
             await variable.set_writable(self._specs[name].access.value == "write")
             self._nodes[name] = node
             on_change(server, node, self._follower(name))
+        await self.program.begin(server, self._node_id)
         if self._prepare is not None:
             await self._prepare(server)
         self.port = await self._stack.enter_async_context(listening(server, self.host, self.port))
@@ -244,91 +247,6 @@ class OpcuaSite:
         while index >= len(await server.get_namespace_array()):
             await server.register_namespace(f"{URI}:{len(await server.get_namespace_array())}")
         return ua.NodeId(address.identifier, index)  # type: ignore[arg-type]  # asyncua's own integer and text types
-
-
-class OpcuaEms:
-    """A site's program that calls the gateway's own server; ``async with`` waits until that listens.
-
-    Raises:
-        ValueError: it listens with security, for which a simulated program has no certificate.
-    """
-
-    def __init__(self, connection: ConnectionConfig) -> None:
-        settings = connection.settings
-        if not isinstance(settings, OpcuaConnection) or settings.listen is None:
-            raise ValueError(f"{connection.name}: no site of this kind calls anybody")
-        if settings.security != NO_SECURITY or settings.username is not None:
-            raise ValueError(f"{connection.name}: only a server with security: None and no login can be practised with")
-        self.host = "127.0.0.1" if settings.listen.host in {"0.0.0.0", "::"} else settings.listen.host  # noqa: S104
-        self.port = settings.listen.port
-        self._points = connection.points
-        self._taken = 0
-        self._shown = 0
-        self._changed = asyncio.Event()
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        while True:
-            self._client = Client(f"opc.tcp://{self.host}:{self.port}", timeout=_TIMEOUT_S)
-            try:
-                await self._stack.enter_async_context(self._client)
-                break
-            except (OSError, TimeoutError, ua.UaError):
-                await asyncio.sleep(_PAUSE_S)
-        self._taken = int(await self._result(ResultNode.ACKNOWLEDGE).read_value())
-        watching = await self._client.create_subscription(_PUBLISH_MS, self)
-        await watching.subscribe_data_change(self._result(ResultNode.SEQUENCE))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    def datachange_notification(self, _node: Node, value: int, _data: object) -> None:
-        """Called by the library when a result has come."""
-        self._shown = value
-        self._changed.set()
-
-    async def submit(self, message: str, caller: str, payload: str) -> ua.CallMethodResult:
-        """Call `Submit` until the gateway has the message, as accepted or as refused."""
-        request = ua.CallMethodRequest()
-        request.ObjectId = ua.NodeId.from_string(f"ns={NAMESPACE};s=SMP.Messages.{message}")
-        request.MethodId = ua.NodeId.from_string(f"ns={NAMESPACE};s=SMP.Messages.{message}.Submit")
-        request.InputArguments = [ua.Variant(caller), ua.Variant(payload)]
-        while True:
-            (answered,) = await self._client.uaclient.call([request])
-            if answered.StatusCode.value != ua.StatusCodes.BadTooManyOperations:
-                return answered
-            await asyncio.sleep(_PAUSE_S)
-
-    async def next_result(self) -> Mapping[str, object]:
-        """Wait for the next result, and take it."""
-        while self._shown in {0, self._taken}:
-            self._changed.clear()
-            await self._changed.wait()
-        self._taken = self._shown
-        members: Mapping[str, object] = json.loads(await self._result(ResultNode.JSON).read_value())
-        taken = ua.DataValue(ua.Variant(self._taken, ua.VariantType.UInt32))
-        await self._result(ResultNode.ACKNOWLEDGE).write_value(taken)
-        return members
-
-    async def show(self, values: Mapping[str, Value]) -> None:
-        """Write points as the site's program would.
-
-        Raises:
-            ValueError: no such point, or one whose type cannot hold the value.
-        """
-        for name, value in values.items():
-            spec, place = self._points.get(name, (None, None))
-            if spec is None or not isinstance(place, OpcuaPoint) or spec.access is Access.WRITE:
-                raise ValueError(f"there is no point {name} that the site writes")
-            kind = kind_of_point(place)
-            variant = ua.Variant(write_value(spec, kind, value), ua.VariantType(kind))
-            await self._client.get_node(f"ns={NAMESPACE};s={place.node.identifier!s}").write_value(
-                ua.DataValue(variant)
-            )
-
-    def _result(self, node: ResultNode) -> Node:
-        return self._client.get_node(f"ns={NAMESPACE};s={node}")
 
 
 def _kind(spec: PointSpec, mailbox: MailboxSpec) -> Kind:
