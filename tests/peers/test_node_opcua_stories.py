@@ -90,7 +90,7 @@ async def submits(ems: NodeOpcuaEms, number: int) -> None:
 
 
 async def cut_call(ems: NodeOpcuaEms, proxy: FaultProxy, number: int) -> None:
-    """Submit, and cut the connection in the middle of the answer."""
+    """Submit, and cut the connection in the middle of the answer, or of a notification that goes before it."""
     proxy.cut_after(20)
     await ems.order({"call": ["battery", f"A-{number}", json.dumps(message(number))]})
 
@@ -107,7 +107,6 @@ async def test_an_independent_client_that_dies_freezes_and_is_cut_loses_nothing(
                 await submits(ems, 1)
                 await ems.tells("result", id="A-1")
                 await cut_call(ems, proxy, 2)
-                await running.reaches(COWES, State.COMPLETED, number=1)
             async with node_opcua_ems(node, keys, proxy.port) as ems:  # the one before was killed
                 await submits(ems, 2)
                 await ems.tells("result", id="A-2")
