@@ -130,8 +130,8 @@ def creations(content: Mapping[str, object], *, longest: int | None = None) -> t
     member = _NAMED["unit" if assets is None else "assets"]
     found: dict[str, Creation] = {}
     for row, tree in enumerate(rows):
-        name = _member(tree, member)
-        if name is not None and (longest is None or len(name) <= longest):
+        name = tree.get(member) if isinstance(tree, _GROUP) else None
+        if isinstance(name, str) and name and (longest is None or len(name) <= longest):
             found.setdefault(name, Creation(row=row, name=name, gsp_group=gsp_group_of(tree)))
     return tuple(found.values())
 

@@ -197,10 +197,10 @@ def _stretches(shape: Shape | FieldSpec, frame: Frame, path: str) -> tuple[Run, 
 
 def _place(shape: Shape | FieldSpec, path: str, name: str, value: object) -> bytes:
     spec = shape.members[name]
-    if type(value) is FilledGroup and spec.type is FieldType.GROUP:
-        return _row(spec, value, f"{path}.{name}")
     if type(value) is Decimal and value.is_finite() and spec.word not in _NESTED:
         return _digits(value).encode()
+    if type(value) is FilledGroup and spec.word == _GROUP_WORD:
+        return _row(spec, value, f"{path}.{name}")
     return _dump_content(_member(spec, value, path, name))
 
 
@@ -228,7 +228,8 @@ def _member(spec: FieldSpec, value: object, path: str, name: str) -> object:
 
 
 _MISSING = object()
-_NESTED = frozenset({str(FieldType.GROUP), str(FieldType.METER_POINTS)})
+_GROUP_WORD = str(FieldType.GROUP)
+_NESTED = frozenset({_GROUP_WORD, str(FieldType.METER_POINTS)})
 
 
 def _nested(spec: FieldSpec, value: object, path: str) -> object:
