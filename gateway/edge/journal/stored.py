@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
-from gateway.core.acts import Decision
 from gateway.core.attention import Unfinished
 from gateway.core.callback import Callback
 from gateway.core.evidence import ChainHead, Checkpoint, Cut
 from gateway.core.message import Attempt, Draft, Hop, Hops, Lane, MailboxPosition, Message, Reference, Submission
 from gateway.core.record import (
-    Adopted,
-    Adoption,
     Appended,
     Changed,
     Depth,
@@ -26,15 +21,12 @@ from gateway.core.record import (
     Received,
     Sequel,
     Settlement,
-    SiteHold,
     Waiting,
 )
 from gateway.core.relay import CallbackRelay, Relay
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal import (
-    acts,
-    adopting,
     chain,
     intake,
     listing,
@@ -45,25 +37,22 @@ from gateway.edge.journal import (
     sending,
     verdicts,
 )
-from gateway.edge.journal.engine import Asking, Beside
+from gateway.edge.journal.decisions import Decisions
+from gateway.edge.journal.engine import Asking
 from gateway.edge.journal.leases import Alone
 from gateway.edge.journal.moving import Cause
 from gateway.edge.journal.options import Options
-from gateway.edge.journal.statements import Commit, Reading
 from gateway.edge.journal.writer import Writer
-from gateway.errors import JournalBroken, JournalFull
+from gateway.errors import JournalFull
 from gateway.ports import Leases
-
-T = TypeVar("T")
 
 _AT_ONCE = 500  # submissions, in one transaction of the restart
 
 
-class StoredJournal:
+class StoredJournal(Decisions):
     """`ports.Journal` on whatever `writer`, ``lookups`` and ``lists`` reach; each engine has a way to open one.
 
-    ``lookups`` answers what a few rows by key tell, ``lists`` what may look at many. ``name`` is what people call this
-    journal. ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row
+    ``doubts`` says how many submissions the restart put into doubt, ``newest_at`` when the newest audit row
     before this start was written (µs UTC, None in an empty journal), ``epoch`` which life of this journal this is,
     ``away`` why the store cannot be reached just now, ``leases`` which participants this gateway serves.
     """
@@ -78,19 +67,14 @@ class StoredJournal:
         options: Options,
         event: Callable[..., None],
     ) -> None:
-        self.name = name
+        super().__init__(name, writer, lookups, lists, event)
         self.epoch = writer.epoch
         self.doubts = 0
         self.away: str | None = None
         self.newest_at: int | None = None
         self.leases: Leases = Alone()
-        self._writer = writer
-        self._lookups = lookups
-        self._lists = lists
         self._options = options
-        self._event = event
         self.full = False
-        self._was_broken = False
 
     async def begin(self) -> None:
         """Put what was under way into doubt; stands before everything else."""
@@ -206,42 +190,6 @@ class StoredJournal:
         )
         return await self._commit(lambda commit: verdicts.resolve(commit, submission_id, cause, poll))
 
-    async def named(self, beginning: str) -> Sequence[str]:
-        """See `ports.Journal`."""
-        return await self._lookup(lambda reading: acts.named(reading, beginning))
-
-    async def standings(self, message_ids: Sequence[str]) -> Mapping[str, tuple[State, int]]:
-        """See `ports.Journal`."""
-        return await self._list(lambda reading: acts.standings(reading, message_ids))
-
-    async def submissions(self, message_id: str) -> Sequence[Submission]:
-        """See `ports.Journal`."""
-        return await self._list(lambda reading: acts.submissions(reading, message_id))
-
-    async def decide(self, message_id: str, decision: Decision) -> Sequence[Changed]:
-        """See `ports.Journal`."""
-        return await self._commit(lambda commit: acts.decide(commit, message_id, decision))
-
-    async def resend(self, submission_id: str, decision: Decision, attempt: Attempt) -> Submission | None:
-        """See `ports.Journal`."""
-        return await self._commit(lambda commit: acts.resend(commit, submission_id, decision, attempt))
-
-    async def audit_release(self, environment: str, participant: str, *, actor: str, detail: str) -> None:
-        """See `ports.Journal`."""
-        await self._commit(lambda c: acts.audit_release(c, environment, participant, actor=actor, detail=detail))
-
-    async def dismiss(self, lane: Lane, issuer: str, jti: str, *, actor: str, reason: str) -> bool:
-        """See `ports.Journal`."""
-        return await self._commit(lambda commit: acts.dismiss(commit, lane, issuer, jti, actor=actor, reason=reason))
-
-    async def hold_site(self, lane: Lane, *, held: bool, actor: str, reason: str) -> bool:
-        """See `ports.Journal`."""
-        return await self._commit(lambda commit: acts.hold_site(commit, lane, held=held, actor=actor, reason=reason))
-
-    async def site_holds(self) -> Mapping[str, SiteHold]:
-        """See `ports.Journal`."""
-        return await self._lookup(acts.site_holds)
-
     async def postpone(self, submission_id: str, due_at: int) -> None:
         """See `ports.Journal`."""
         await self._commit(lambda commit: commit.run("postpone", id=submission_id, due_at=due_at))
@@ -296,14 +244,6 @@ class StoredJournal:
     async def owed(self, site: str) -> Owed:
         """See `ports.Journal`."""
         return await self._list(lambda reading: listing.owed(reading, site))
-
-    async def adopt(
-        self, environment: str, participant: str, adoptions: Sequence[Adoption], *, actor: str, detail: str
-    ) -> Adopted:
-        """See `ports.Journal`."""
-        return await self._commit(
-            lambda commit: adopting.adopt(commit, environment, participant, adoptions, actor=actor, detail=detail)
-        )
 
     async def next_relay(self, site: str, connection: str) -> tuple[Relay, Message] | None:
         """See `ports.Journal`."""
@@ -364,9 +304,6 @@ class StoredJournal:
         """See `ports.Journal`."""
         return await self._list(listing.depth)
 
-    async def still_ours(self) -> None:
-        """See `ports.Journal`; a file's lock cannot be lost."""
-
     async def hold(self) -> None:
         """Keep the journal for as long as this runs; where others stand by, it must run.
 
@@ -380,31 +317,3 @@ class StoredJournal:
         Raises:
             JournalBroken: what is stored is damaged.
         """
-
-    # ------------------------------------------------------------ the three ways to the store
-    async def _commit(self, command: Callable[[Commit], T], *, intake: bool = False, beside: Beside | None = None) -> T:
-        with self._telling():
-            return await self._writer.commit(command, intake=intake, beside=beside)
-
-    async def _lookup(self, read: Callable[[Reading], T]) -> T:
-        """Read a few rows by key."""
-        await self.still_ours()
-        with self._telling():
-            return await self._lookups.read(read)
-
-    async def _list(self, read: Callable[[Reading], T]) -> T:
-        """Read what may be many rows."""
-        await self.still_ours()
-        with self._telling():
-            return await self._lists.read(read)
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Tell once that the journal is broken."""
-        try:
-            yield
-        except JournalBroken as broken:
-            if not self._was_broken:
-                self._event("journal_broken", path=self.name, reason=str(broken))
-            self._was_broken = True
-            raise
