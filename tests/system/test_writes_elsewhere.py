@@ -26,9 +26,8 @@ def scada(head: str = "", point: str = "") -> Callable[[str], str]:
     def change(text: str) -> str:
         if f"site: {SCADA}\n" not in text:
             return text
-        return text.replace("\npoints:", f"\n{head}\npoints:{points}#", 1) + (
-            "\nrelay:\n  - {on: [completed], write: {smp_state: 2}}\n"
-        )
+        text = text.replace("\npoints:", f"\n{head}\npoints:{points}#", 1)
+        return text.replace("\nrelay:\n", "\nrelay:\n  - {on: [completed], write: {smp_state: 2}}\n")
 
     return change
 
