@@ -22,9 +22,9 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import imports, journal, machine, material, modbus, mqtt, payload, subject
+from tests.bench import imports, journal, machine, material, modbus, mqtt, opcua, payload, subject
 from tests.bench.figures import Compared, Figures
-from tests.bench.report import WAYS, Run, as_json, show, show_import, show_journal, show_modbus, show_mqtt
+from tests.bench.report import WAYS, Run, as_json, show, show_import, show_journal, show_modbus, show_mqtt, show_opcua
 
 _GONE_S = 10.0
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
             rates = None
             if options.requests and mqtt.available():
                 rates = mqtt.measure(Path(name), options.readings, options.requests)
+            watched = opcua.measure(options.items) if options.items else None
             fleet = modbus.measure(Path(name), options.sites, options.seconds) if options.sites else None
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     if imported is not None:
         show_import(imported, console)
     show_mqtt(rates, console)
+    if watched is not None:
+        show_opcua(watched, console)
     if fleet is not None:
         show_modbus(fleet, console)
     if costs is not None:
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
             "import": None if imported is None else dataclasses.asdict(imported),
             "journal": None if costs is None else dataclasses.asdict(costs),
             "mqtt": None if rates is None else dataclasses.asdict(rates),
+            "opcua": None if watched is None else dataclasses.asdict(watched),
             "modbus": None if fleet is None else dataclasses.asdict(fleet),
         }
         options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -81,6 +85,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--assets", type=int, default=100_000, help="to import; 0 for none (default %(default)s)")
     parser.add_argument("--readings", type=_count, default=50_000, help="over MQTT (default %(default)s)")
     parser.add_argument("--requests", type=int, default=5_000, help="over MQTT; 0 for none (default %(default)s)")
+    parser.add_argument("--items", type=int, default=10_000, help="watched on OPC UA; 0 for none (default %(default)s)")
     parser.add_argument("--sites", type=int, default=1_000, help="on Modbus; 0 for none (default %(default)s)")
     parser.add_argument("--seconds", type=_count, default=30, help="of polling them, each (default %(default)s)")
     parser.add_argument("--appends", type=int, default=2_000, help="to the journal; 0 for none (default %(default)s)")

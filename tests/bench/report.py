@@ -14,6 +14,7 @@ from tests.bench.imports import TARGET_MB, TARGET_S, Imported
 from tests.bench.journal import APPEND_AIM, GROUP_AIM, PRODUCERS, RECOVERY_AIM_S, Costs
 from tests.bench.modbus import LATE_AIM, MEMORY_AIM_MB, REGISTERS, Fleet
 from tests.bench.mqtt import READINGS_AIM, REQUESTS_AIM, SITES, Rates
+from tests.bench.opcua import Watched
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
 
@@ -97,6 +98,17 @@ def show_mqtt(rates: Rates | None, console: Console) -> None:
     ):
         console.print(
             f"MQTT, {count} {what}: {gateway:,.0f} a second (aim: {aim:,.0f}); the bare library {bare:,.0f}",
+            soft_wrap=True,
+        )
+
+
+def show_opcua(watched: Watched, console: Console) -> None:
+    """Print what watching many nodes costs, beside bare asyncua."""
+    for who, taken in (("gateway", watched.gateway), ("bare asyncua", watched.bare)):
+        console.print(
+            f"OPC UA, {watched.items:,} items on {watched.servers} servers, {who}: all told once in "
+            f"{taken.connected_s:.1f} s; {taken.changes_per_s:,.0f} changes a second, "
+            f"{taken.cpu_us_per_change:.0f} µs of CPU each, {taken.peak_mb:,.0f} MB",
             soft_wrap=True,
         )
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.adapters.mqtt.mosquitto import program
-from tests.bench import imports, journal, modbus, mqtt
+from tests.bench import imports, journal, modbus, mqtt, opcua
 from tests.conftest import REPOSITORY
 
 
@@ -26,6 +26,8 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
         "--assets",
         "1500",
         "--requests",
+        "0",
+        "--items",
         "0",
         "--sites",
         "0",
@@ -83,3 +85,12 @@ async def test_polling_many_sites_is_measured_beside_the_bare_library(tmp_path: 
         assert polled.reads >= found.sites
         assert 0 <= polled.late_share <= 1
         assert polled.memory_mb > 0 <= polled.core
+
+
+async def test_opcua_is_measured_beside_the_bare_library() -> None:
+    """Both take every node's last change, from servers in a process of their own; how fast is not judged."""
+    found = await asyncio.to_thread(opcua.measure, 40, 2)
+    assert (found.items, found.servers) == (40, 2)
+    for taken in (found.gateway, found.bare):
+        assert taken.connected_s > 0 < taken.changes_per_s
+        assert taken.cpu_us_per_change > 0 < taken.peak_mb
