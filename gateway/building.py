@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -168,7 +168,7 @@ class Parts:
 
     def sites(self, services: Services) -> Callable[[SiteConfig], SiteRuntime]:
         """How a site's runtime is built, each connection with the adapter of its protocol."""
-        specs, resources = adapters(), self.resources()
+        specs, resources = adapters(), replace(self.resources(), still_ours=services.journal.still_ours)
 
         def build(site: SiteConfig) -> SiteRuntime:
             return SiteRuntime(

@@ -45,7 +45,7 @@ class ModbusAdapter:
                 tls = self._resources.client_tls(settings.ca, settings.certificate, settings.key)
             except SecretError as error:
                 raise LinkLost(str(error)) from error
-        line = Line(settings, self._resources.clock, tls)
+        line = Line(settings, self._resources, tls)
         try:
             await line.open()
             yield ModbusSession(line, self._config, settings, self._points, self._resources)

@@ -28,7 +28,7 @@ from pymodbus.transport import CommParams, CommType
 from adapters.modbus.addresses import Table
 from adapters.modbus.config import ModbusConnection, Transport
 from gateway.errors import LinkLost
-from gateway.ports import Clock
+from gateway.ports import Resources
 
 # pymodbus logs whole frames where nobody listens, which Python would print; what matters is in our own errors.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
@@ -134,9 +134,10 @@ class _Client(AsyncModbusTcpClient):
 class Line:
     """A connection to one unit; made by :meth:`open`, ended by :meth:`close` or by the first LinkLost."""
 
-    def __init__(self, settings: ModbusConnection, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: ModbusConnection, resources: Resources, tls: ssl.SSLContext | None = None) -> None:
         self._unit = settings.unit
-        self._clock = clock
+        self._clock = resources.clock
+        self._still_ours = resources.still_ours
         self._where = f"{settings.host}:{settings.tcp_port}"
         self._turn = asyncio.Lock()
         self._ahead = 0  # how many are ahead of all polls
@@ -218,18 +219,14 @@ class Line:
             LinkLost: no answer; whether it was written is unknown.
             DeviceRefusal: an exception code.
         """
-        if table is Table.COIL:
-            await self._ask(
-                _WRITE_COIL,
-                lambda: self._client.write_coil(address, bool(cells[0]), device_id=self._unit),
-                ahead=True,
-            )
-        else:
-            await self._ask(
-                _WRITE_REGISTERS,
-                lambda: self._client.write_registers(address, list(cells), device_id=self._unit),
-                ahead=True,
-            )
+
+        async def call() -> ModbusPDU:
+            await self._still_ours()
+            if table is Table.COIL:
+                return await self._client.write_coil(address, bool(cells[0]), device_id=self._unit)
+            return await self._client.write_registers(address, list(cells), device_id=self._unit)
+
+        await self._ask(_WRITE_COIL if table is Table.COIL else _WRITE_REGISTERS, call, ahead=True)
 
     async def _ask(
         self, function: int, call: Callable[[], Awaitable[ModbusPDU]], *, ahead: bool = False

@@ -191,6 +191,7 @@ class MqttSession:
     async def write(self, steps: Sequence[Write]) -> None:
         """Publish, each confirmed by the broker's PUBACK."""
         for step in steps:
+            await self._resources.still_ours()
             line = self._alive()
             match step:
                 case PointWrite():

@@ -140,6 +140,7 @@ class Line:
             nodes = [node for node, _ in some]
             data = [ua.DataValue(variant) for _, variant in some]
             call = partial(self._client.uaclient.write_attributes, nodes, data, ua.AttributeIds.Value)
+            await self._resources.still_ours()
             statuses += [status.value for status in self._complete(await self._ask(call), some)]
         return statuses
 
@@ -178,6 +179,7 @@ class Line:
             LinkLost: no answer; whether it ran is unknown.
         """
         request = ua.CallMethodRequest(ObjectId=called, MethodId=method, InputArguments=list(arguments))
+        await self._resources.still_ours()
         (answer,) = self._complete(await self._ask(partial(self._client.uaclient.call, [request])), [request])
         return answer
 

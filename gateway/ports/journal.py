@@ -74,7 +74,7 @@ class Journal(Protocol):
         """
 
     async def still_ours(self) -> None:
-        """Make sure that no other gateway took this journal over while this process slept; stands before each send.
+        """Make sure that no other gateway took over while this process slept; before each send and write to a site.
 
         Raises:
             JournalBroken: one has.

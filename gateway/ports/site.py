@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -222,6 +222,10 @@ def _no_tls(*_references: SecretReference | None) -> Any:  # noqa: ANN401 - an S
     raise SecretError("no TLS contexts are provided here")
 
 
+async def _always_ours() -> None:
+    """Go on: nobody else serves these sites."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What an adapter is given besides its configuration.
@@ -231,6 +235,8 @@ class Resources:
     ``client_tls`` makes an `ssl.SSLContext` that checks the peer against this CA, or the system's without one, and
     shows this certificate with this key where they are given; the same holds for it. ``server_tls`` makes that of a
     listener: our certificate, its key, and the CA whose certificates callers must show.
+    ``still_ours`` is waited for right before each request that writes to the site: another gateway may serve it since
+    this one slept. It raises JournalBroken then, which is nobody's to catch.
     """
 
     clock: Clock
@@ -239,6 +245,7 @@ class Resources:
     secret: Callable[[SecretReference], bytes]
     client_tls: Callable[[SecretReference | None, SecretReference | None, SecretReference | None], Any] = _no_tls
     server_tls: Callable[[SecretReference | None, SecretReference | None, SecretReference | None], Any] = _no_tls
+    still_ours: Callable[[], Awaitable[None]] = _always_ours  # Journal.still_ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

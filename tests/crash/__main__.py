@@ -35,7 +35,7 @@ def main() -> int:
     noise = outcome.noise if isinstance(outcome, Outcome) else []
     for line in (*outcome.violations, *outcome.alarms, *noise, outcome):
         sys.stdout.write(f"{line}\n")
-    late = outcome.late if isinstance(outcome, NodesOutcome) else 0
+    late = outcome.late + outcome.late_writes if isinstance(outcome, NodesOutcome) else 0
     return 0 if outcome.drained and not outcome.violations and not outcome.alarms and not late else 1
 
 

@@ -26,6 +26,7 @@ from tests.crash.checker import Violation, check
 from tests.crash.kills import alarms
 from tests.crash.processes import Child, child, python
 from tests.crash.records import read_journal, read_ledger
+from tests.crash.spies import Spy, first
 from tests.crash.world import REPOSITORY, World
 from tests.ports import free_ports
 from tests.postgres import PostgresServer
@@ -51,8 +52,9 @@ _CODES = {Stroke.KILL: -signal.SIGKILL, Stroke.PAUSE: 3, Stroke.LEAVE: 0, None: 
 
 @dataclass(slots=True, kw_only=True)
 class NodesOutcome:
-    """What a run was like, and what it broke; ``late`` counts rows written by a gateway after it was replaced.
+    """What a run was like, and what it broke.
 
+    ``late`` counts rows that a gateway wrote, and ``late_writes`` what it asked plants to take, after it was replaced.
     ``slow`` counts those that the others took for dead without our doing, on a machine that left them no time.
     """
 
@@ -61,6 +63,7 @@ class NodesOutcome:
     handed_over: int = 0
     told: int = 0  # verdicts that came to a gateway which did not serve the participant
     late: int = 0
+    late_writes: int = 0
     slow: int = 0
     drained: bool = False
     alarms: list[str] = field(default_factory=list)
@@ -73,8 +76,8 @@ class NodesOutcome:
         ends = ", ".join(f"{count} {state}" for state, count in sorted(self.messages.items()))
         return (
             f"seed {self.seed}: {strokes}; leases were taken {self.handed_over} times, {self.told} verdicts came to "
-            f"another gateway, {self.late} rows after a takeover, {self.slow} were too slow; "
-            f"{sum(self.messages.values())} messages ({ends}); "
+            f"another gateway, {self.late} rows and {self.late_writes} writes after a takeover, "
+            f"{self.slow} were too slow; {sum(self.messages.values())} messages ({ends}); "
             f"{len(self.violations)} violations; {self.seconds:.0f} s"
         )
 
@@ -86,6 +89,7 @@ class Node:
     state: Path
     environ: dict[str, str]
     callbacks: int
+    spies: list[Spy]  # on its ways to the plants
     process: Child | None = None
     paused: bool = False
 
@@ -108,6 +112,7 @@ class Cluster(World):
                 folder / f"node{number}",
                 {**self.environ, "CALLBACK_LISTEN": f"127.0.0.1:{callbacks}", "HEALTH_LISTEN": f"127.0.0.1:{health}"},
                 callbacks,
+                [Spy("127.0.0.1", port) for port in self.plant_ports.values()],
             )
             for number, (callbacks, health) in enumerate(zip(ports[::2], ports[1::2], strict=True), start=1)
         ]
@@ -130,6 +135,14 @@ class Cluster(World):
         path.write_text(path.read_text().replace("sqlite:state/journal.db", "file:secrets/journal.url", 1))
         await super().prepare()
         (self.state / "secrets" / "journal.url").write_text(self.url)
+
+    async def spy(self, stack: AsyncExitStack) -> None:
+        """Stand between every gateway and every plant."""
+        for node in self.nodes:
+            for site, spy in zip(self.plant_ports, node.spies, strict=True):
+                await spy.open()
+                stack.push_async_callback(spy.close)
+                node.environ[f"{site.upper().replace('-', '_')}_PORT"] = str(spy.port)
 
     async def start(self, stack: AsyncExitStack, node: Node) -> Child:
         """Begin a life of this gateway, and wait until it works."""
@@ -173,6 +186,7 @@ async def cluster(folder: Path, server: PostgresServer, dice: random.Random) -> 
         port = int(here.environ["CALLBACK_LISTEN"].rpartition(":")[2])
         balancer = await stack.enter_async_context(await asyncio.start_server(here.balance, "127.0.0.1", port))
         await here.enter(stack, answer_delay="60ms", misbehaving=())
+        await here.spy(stack)
         yield here
         balancer.close()
 
@@ -215,18 +229,24 @@ async def node_run(
 
 
 async def _some(here: Cluster, dice: random.Random) -> None:
-    goal = here.acknowledged + dice.randint(3, 12)
+    await _more(here, dice.randint(3, 12))
+    await asyncio.sleep(dice.uniform(0.0, 0.1))
+
+
+async def _more(here: Cluster, count: int) -> None:
+    """Wait until so many more requests were acknowledged."""
+    goal = here.acknowledged + count
     if not await here.until(lambda: here.acknowledged >= goal, quiet_s=30.0):
         said = [line for each in here.gateways[-NODES:] for line in each.lines[-15:]]
         raise TimeoutError("the plants hear nothing any more:\n" + "\n".join(said))
-    await asyncio.sleep(dice.uniform(0.0, 0.1))
 
 
 async def _strike(here: Cluster, stroke: Stroke, dice: random.Random, outcome: NodesOutcome) -> Node:
     """Let one gateway, which it is, come to its end."""
-    struck, *others = dice.sample(here.nodes, len(here.nodes))
     if stroke is Stroke.PAUSE:
-        await _pause(here, struck, others[0], outcome)
+        struck = await _pause(here, outcome)
+    else:
+        struck = dice.choice(here.nodes)
     await _end(here, struck, stroke, outcome)
     return struck
 
@@ -259,19 +279,29 @@ def _burial(epoch: int) -> str:
     return f'"node":{epoch},"event":"node_buried"'
 
 
-async def _pause(here: Cluster, struck: Node, other: Node, outcome: NodesOutcome) -> None:
-    """Stop a gateway until another one has taken over, and let it wake: it must end without having done anything."""
+async def _pause(here: Cluster, outcome: NodesOutcome) -> Node:
+    """Stop a gateway in the middle of a write into a plant until another one has taken over, and let it wake.
+
+    The plant's answer waits for it then; it must end without having done anything.
+    """
+    long = outcome.strokes[Stroke.PAUSE] % 2  # every other time a result of which only a part is written yet
+    caught = await first([spy for node in here.nodes for spy in node.spies], 2 if long else 1)
+    (struck,) = (node for node in here.nodes if caught in node.spies)
+    (other,) = (node for node in here.nodes if node is not struck)
     if struck.process is None or other.process is None:
         raise RuntimeError("both must run")
     epoch = await _epoch(struck.process)
     struck.paused = True
     struck.process.signal(signal.SIGSTOP)
+    caught.release()
     await other.process.until(_burial(epoch))
-    await asyncio.sleep(0.5)
-    before = _rows(here.url, "SELECT COALESCE(MAX(id), 0) FROM audit")
+    await _more(here, 4)
+    rows, writes = _rows(here.url, "SELECT COALESCE(MAX(id), 0) FROM audit"), sum(spy.writes for spy in struck.spies)
     struck.process.signal(signal.SIGCONT)
     await struck.process.ended()
-    outcome.late += _rows(here.url, f"SELECT COUNT(*) FROM audit WHERE epoch = {epoch} AND id > {before}")
+    outcome.late += _rows(here.url, f"SELECT COUNT(*) FROM audit WHERE epoch = {epoch} AND id > {rows}")
+    outcome.late_writes += sum(spy.writes for spy in struck.spies) - writes
+    return struck
 
 
 def _rows(url: str, question: str) -> int:

@@ -91,7 +91,7 @@ class World:
         self._asking = False
         ports = free_ports(3 + len(SITES))
         self._smp_port, callbacks, health = ports[:3]
-        self._plant_ports = dict(zip(SITES, ports[3:], strict=True))
+        self.plant_ports = dict(zip(SITES, ports[3:], strict=True))
         self.environ = {
             "SMP_URL": f"https://127.0.0.1:{self._smp_port}",
             "CALLBACK_LISTEN": f"127.0.0.1:{callbacks}",
@@ -99,7 +99,7 @@ class World:
             "HEALTH_LISTEN": f"127.0.0.1:{health}",
             "POLL": "20ms",
         }
-        for site, port in self._plant_ports.items():
+        for site, port in self.plant_ports.items():
             name = site.upper().replace("-", "_")
             self.environ |= {f"{name}_HOST": "127.0.0.1", f"{name}_PORT": str(port)}
 
@@ -163,7 +163,7 @@ class World:
         begun = []
         for site, plant in self.plants.items():
             arguments = ("simulate", "site", self.configuration, site, "--json", "--listen")
-            command = self.command(*arguments, f"127.0.0.1:{self._plant_ports[site]}")
+            command = self.command(*arguments, f"127.0.0.1:{self.plant_ports[site]}")
             plant.process = await stack.enter_async_context(
                 child(command, environ=self.environ, heard=self._hearing(plant))
             )

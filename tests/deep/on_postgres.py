@@ -39,6 +39,8 @@ def strike(seed: int, folder: Path) -> Round:
     failures = [*map(str, outcome.violations), *outcome.alarms]
     if outcome.late:
         failures.append(f"{outcome.late} rows were written by a gateway that had been replaced")
+    if outcome.late_writes:
+        failures.append(f"{outcome.late_writes} writes into plants were asked for by a gateway that had been replaced")
     if not outcome.drained:
         failures.append(f"it did not drain: {outcome}")
     return Round(STROKES, failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,9 +56,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, url: str) -> AsyncIterator[Cluster]:
+async def cluster(folder: Path, url: str, *, timings: Mapping[str, str] | None = None) -> AsyncIterator[Cluster]:
     """The example world, and gateways that share a journal in a database."""
-    async with world(folder) as here:
+    async with world(folder, timings=timings) as here:
         (here.state / "secrets" / "journal.url").write_text(f"{url}\n")
         path = here.folder / "gateway.yaml"
         path.write_text(path.read_text("utf-8").replace("sqlite:state/journal.db", "file:secrets/journal.url", 1))

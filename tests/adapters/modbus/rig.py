@@ -18,6 +18,7 @@ from gateway.core.point import Access, PointSpec, Reading
 from gateway.core.secret import Reference
 from gateway.errors import SecretError
 from gateway.ports import Adapter, ConnectionConfig, MailboxStatus, Request, Resources, Session
+from tests.adapters.tenure import Tenure
 
 MAILBOX = MailboxSpec(name="plc", connection="plc", base=1000, results=1200)
 
@@ -80,6 +81,7 @@ class Rig:
     settings: Mapping[str, object] = field(default_factory=dict)  # further members of the connection
     client_tls: Callable[..., Any] = no_tls
     extra: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # points beside POINTS
+    tenure: Tenure = field(default_factory=Tenure)
 
     def adapter(self, connection: ConnectionConfig | None = None) -> Adapter:
         resources = Resources(
@@ -88,6 +90,7 @@ class Rig:
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=no_secret,
             client_tls=self.client_tls,
+            still_ours=self.tenure,
         )
         return adapters.modbus.spec.build(connection or self.connection(), resources)
 

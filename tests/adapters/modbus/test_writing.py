@@ -12,7 +12,7 @@ import pytest
 from adapters.modbus.simulator import Access
 from gateway.core.mailbox import Role, register_bytes
 from gateway.core.point import Access as Mode
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import JournalBroken, LinkLost, PointRejected
 from gateway.ports import Committed, ConnectionConfig, PointWrite, Receipt, RoleWrite, Write
 from tests.adapters.modbus.rig import MAILBOX, Rig, reading, status
 
@@ -42,6 +42,17 @@ async def test_a_result_is_three_writes_and_one_read(rig: Rig) -> None:
     shown = rig.site.showing()
     assert (shown.for_sequence, shown.state, shown.error_count, shown.result_seq) == (7, 3, 2, 5)
     assert shown.text == "row 17 id: check digit"
+
+
+async def test_whoever_was_replaced_in_the_middle_of_a_result_writes_no_more(rig: Rig) -> None:
+    """Another gateway may have written the next result since: what makes this one valid is not written any more."""
+    async with asyncio.timeout(30), rig.adapter().connect() as session:
+        rig.tenure.left = 1
+        with pytest.raises(JournalBroken):
+            await session.write(RESULT)
+        with pytest.raises(JournalBroken):
+            await session.confirm(Receipt(mailbox="plc", sequence=7), Committed())
+    assert writes(rig) == [(16, 1202, 3)]
 
 
 async def test_a_result_between_heartbeats_is_one_request_less(rig: Rig) -> None:

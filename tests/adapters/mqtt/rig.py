@@ -17,6 +17,7 @@ from gateway.core.secret import Reference
 from gateway.edge.clock import SystemClock, SystemEntropy
 from gateway.errors import SecretError
 from gateway.ports import Adapter, ConnectionConfig, News, Resources, Session, Submitted
+from tests.adapters.tenure import Tenure
 
 T = TypeVar("T")
 HANG_GUARD_S = 60.0  # no assertion: far beyond what anything takes
@@ -44,6 +45,7 @@ class Rig:
     client_tls: Callable[..., Any] | None = None
     max_age: int | None = None
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    tenure: Tenure = field(default_factory=Tenure)
 
     def adapter(self) -> Adapter:
         resources = Resources(
@@ -52,6 +54,7 @@ class Rig:
             event=lambda name, **fields: self.events.append((name, fields)),
             secret=self._secret,
             client_tls=self.client_tls or _no_tls,
+            still_ours=self.tenure,
         )
         return adapters.mqtt.spec.build(self.connection(), resources)
 

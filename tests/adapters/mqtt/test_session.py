@@ -14,7 +14,7 @@ import pytest
 from adapters.mqtt.simulator import MqttSite, payloads_of
 from gateway.core.mailbox import Role
 from gateway.core.point import Quality, Value
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import JournalBroken, LinkLost, PointRejected
 from gateway.ports import (
     Busy,
     Committed,
@@ -212,6 +212,19 @@ async def test_results_and_writes_are_there_when_write_returns(broker: Mosquitto
             assert site.heard("depot/result/A") == []
             await session.write([ResultWrite(to={"id": "A", "topic": "depot/result/A"}, result={"state": "failed"})])
             assert (await site.hears("depot/result/A")).json == {"state": "failed"}
+
+
+async def test_whoever_was_replaced_among_several_writes_makes_no_more(broker: Mosquitto) -> None:
+    """Another gateway may have published what came later since."""
+    rig = Rig(broker.port)
+    async with rig.site() as site, rig.adapter().connect() as session:
+        rig.tenure.left = 1
+        result = ResultWrite(to={"id": "A", "topic": "depot/result/A"}, result={"id": "A"})
+        with pytest.raises(JournalBroken):
+            await session.write([PointWrite(point="smp_state", value=Decimal(2)), result])
+        await site.publish("depot/end", {})
+        await site.hears("depot/end")
+        assert (len(site.heard("depot/smp/state")), site.heard("depot/result/A")) == (1, [])
 
 
 async def test_a_response_topic_and_correlation_data_come_back(broker: Mosquitto) -> None:

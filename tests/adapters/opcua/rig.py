@@ -20,6 +20,7 @@ from gateway.errors import SecretError
 from gateway.ports import Adapter, Clock, ConnectionConfig, MailboxStatus, Request, Resources, Session
 from tests.adapters.fault_proxy import FaultProxy, fault_proxy
 from tests.adapters.modbus.rig import CountingClock, NoEntropy
+from tests.adapters.tenure import Tenure
 
 ROLES: Mapping[str, Role] = {**SITE_ROLES, **HOST_ROLES}
 MAILBOX = MailboxSpec(
@@ -65,6 +66,7 @@ class Rig:
     clock: Clock = field(default_factory=CountingClock)
     events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     spoke: asyncio.Event = field(default_factory=asyncio.Event)  # set with each of them
+    tenure: Tenure = field(default_factory=Tenure)
 
     def adapter(self) -> Adapter:
         resources = Resources(
@@ -72,6 +74,7 @@ class Rig:
             entropy=NoEntropy(),
             event=self._event,
             secret=self._secret,
+            still_ours=self.tenure,
         )
         return adapters.opcua.spec.build(self.connection(), resources)
 

@@ -11,7 +11,7 @@ from asyncua import Node, ua
 
 from adapters.opcua.config import OpcuaPoint
 from gateway.core.point import Access, PointSpec, Value
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import JournalBroken, LinkLost, PointRejected
 from gateway.ports import PointCall, PointWrite
 from tests.adapters.opcua.rig import Rig, request
 from tests.adapters.opcua.test_client import connected
@@ -68,6 +68,15 @@ async def test_arguments_are_of_the_types_that_the_server_declares(rig: Rig) -> 
     await call(rig, "A 17", Decimal(3), Decimal("0.1"), None)
     assert verdict.calls == [["A 17", 3, 0.1, ""]]
     assert verdict.kinds == list(TYPES)
+
+
+async def test_whoever_was_replaced_calls_nothing(rig: Rig) -> None:
+    """Another gateway tells the site by then."""
+    verdict = await declare(rig)
+    rig.tenure.left = 0
+    with pytest.raises(JournalBroken):
+        await call(rig, "A 17", Decimal(3), Decimal("0.1"), None)
+    assert verdict.calls == []
 
 
 @pytest.mark.parametrize(

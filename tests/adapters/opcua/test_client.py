@@ -18,7 +18,7 @@ from adapters.opcua.client import OpcuaSession
 from adapters.opcua.watching import Inbox
 from gateway.core.mailbox import Role
 from gateway.core.point import PointSpec, Quality, Reading, Value
-from gateway.errors import LinkLost, PointRejected
+from gateway.errors import JournalBroken, LinkLost, PointRejected
 from gateway.ports import Busy, Committed, PointWrite, RoleWrite
 from tests.adapters.opcua.rig import MAILBOX, Rig, reading, request, status
 
@@ -99,6 +99,20 @@ async def test_confirming_writes_the_acknowledgement_and_busy_nothing(rig: Rig) 
         assert rig.site.role(Role.ACKNOWLEDGE) == sequence
         await rig.site.set_value("level", Decimal(7))
         assert (await reading(session, "level")).value == 7
+
+
+async def test_whoever_was_replaced_in_the_middle_of_a_result_writes_no_more(rig: Rig) -> None:
+    """Another gateway may have written the next result since: what makes this one valid is not written any more."""
+    async with connected(rig) as session:
+        sequence = await rig.site.request(1, ASK)
+        asked = await request(session)
+        rig.tenure.left = 1
+        with pytest.raises(JournalBroken):
+            await session.write([RoleWrite(mailbox="plc", role=r, value=7) for r in (Role.RESULT_FOR, Role.RESULT_SEQ)])
+        with pytest.raises(JournalBroken):
+            await session.confirm(asked.receipt, Committed())
+    roles = [rig.site.role(role) for role in (Role.RESULT_FOR, Role.RESULT_SEQ, Role.ACKNOWLEDGE)]
+    assert (sequence, roles) == (1, [7, 0, 0])
 
 
 async def test_the_status_follows_what_the_plant_does(rig: Rig) -> None:
