@@ -87,9 +87,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the looking node should take, and what it should hand over."""
+    """What the looking node should take, and what it should hand over; of what it takes, ``left`` was another one's."""
 
     claim: tuple[Lease, ...] = ()
+    left: frozenset[Owner] = frozenset()
     release: frozenset[Owner] = frozenset()
 
 
@@ -139,10 +140,10 @@ def plan(sight: Sight, weights: Mapping[Owner, int], forsaken: Collection[Owner]
         load[emptiest] += weights[lease.owner]
     _level(target, load, weights)
     may_claim = all(node.shares >= len(sight.nodes) for node in sight.nodes)
+    claim = [each for each in free if target[each.owner] == sight.me or each.owner in forsaken] if may_claim else []
     return Plan(
-        claim=tuple(each for each in free if target[each.owner] == sight.me or each.owner in forsaken)
-        if may_claim
-        else (),
+        claim=tuple(claim),
+        left=frozenset(each.owner for each in claim if target[each.owner] != sight.me),
         release=frozenset(owner for owner in sight.mine if owner in target and target[owner] != sight.me),
     )
 

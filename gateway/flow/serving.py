@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 
-from gateway.core.sharing import Hint, Lease, Owner, Watch, plan
+from gateway.core.sharing import Hint, Owner, Plan, Watch, plan
 from gateway.errors import ControlRefused
 from gateway.flow.account import Account
 from gateway.flow.gate import Gate
@@ -67,7 +67,8 @@ class Serving:
         self._configured: Mapping[str, SiteConfig] = {}
         self._tenures: dict[str, asyncio.Task[None]] = {}  # who has a token and resolves doubts, by participant
         self._going: dict[str, asyncio.Task[None]] = {}  # participants that are being handed over
-        self._kept: set[Owner] = set()  # nobody else has taken these
+        self._kept: set[Owner] = set()  # none of the nodes that were there has taken these
+        self._nodes: frozenset[int] = frozenset()
         self._watch = Watch()
         self._shares = 1
         self._turn = asyncio.Lock()
@@ -142,19 +143,21 @@ class Serving:
                 self._telemetry.emit("node_buried", node=node.id)
                 await self._leases.bury(node)
             await self._divide(len(sight.nodes))
+            if (nodes := frozenset(node.id for node in sight.nodes)) != self._nodes:
+                self._nodes = nodes
+                self._kept.clear()  # whoever came may take them
             found = plan(sight, weights, self._watch.forsaken(now))
-            await self._claim(found.claim, self._watch.forsaken(now))
+            await self._claim(found)
             for owner in found.release - self._kept:
                 self._let_go(owner[1])
 
-    async def _claim(self, leases: Sequence[Lease], forsaken: Collection[Owner]) -> None:
+    async def _claim(self, found: Plan) -> None:
         taken = False
-        for lease in leases:
+        for lease in found.claim:
             if await self._leases.claim(lease):
                 taken = True
                 self._take_up(lease.owner[1])
-                if lease.owner in forsaken:
-                    self._kept.add(lease.owner)
+                self._kept |= found.left & {lease.owner}
         if taken:
             self._signals.attention.set()
             await self._run_sites()

@@ -108,7 +108,16 @@ def test_what_nobody_takes_is_anybodys_after_a_while() -> None:
     assert plan(sight, weights(sight), watch.forsaken(0.0)).claim == ()
     for look in (1, 2, 3):
         watch.dead(sight, look * LOOK_S)
-    assert plan(sight, weights(sight), watch.forsaken(3 * LOOK_S)).claim == sight.leases[1:]
+    found = plan(sight, weights(sight), watch.forsaken(3 * LOOK_S))
+    assert found.claim == sight.leases[1:]
+    assert found.left == {("test", "p1")}
+
+
+def test_what_was_ours_to_take_is_not_left_by_others() -> None:
+    """However long it was free: only what another node should have had is kept from it later."""
+    sight = seen(None, None, nodes=1)
+    found = plan(sight, weights(sight), forsaken=weights(sight))
+    assert (found.claim, found.left) == (sight.leases, frozenset())
 
 
 # ---------------------------------------------------------------- who is dead

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from gateway.core.mailbox import state_code
@@ -113,3 +114,22 @@ async def test_what_nobody_tells_of_is_found(
         body = verdict(message)
         assert (await two.call_back("exstor", body, sign(here, body)))[0] == 200
         await holds(lambda: here.plants["hams-bess"].showing().state == state_code(State.COMPLETED))
+
+
+async def test_what_was_free_for_long_is_shared_with_whoever_joins(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Behind a gateway that died elsewhere, all wait until it is given up; who joins after that gets its share."""
+    url = postgres.fresh()
+    async with cluster(tmp_path, url) as many:
+        async with many.node("before"):
+            pass
+        with psycopg.connect(url, autocommit=True) as raw:  # as one leaves it that lost its power
+            raw.execute(
+                "INSERT INTO node (id, epoch, host, machine, process, started_at, seen_at, shares)"
+                " SELECT life, life, 'there', 'there', 1, 0, 0, 1 FROM nextval('node_life') AS life"
+            )
+        async with many.node("one", called=True) as one:
+            await serves(one, "exflex", "exstor")
+            assert many.world.events("node_buried")
+            async with many.node("two") as two:
+                await serves(two, "exflex")
+                await serves(one, "exstor")
