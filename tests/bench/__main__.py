@@ -22,9 +22,20 @@ from typing import IO
 
 from rich.console import Console
 
-from tests.bench import imports, journal, machine, material, modbus, mqtt, opcua, payload, subject
+from tests.bench import imports, journal, machine, material, modbus, mqtt, nodes, opcua, payload, subject
 from tests.bench.figures import Compared, Figures
-from tests.bench.report import WAYS, Run, as_json, show, show_import, show_journal, show_modbus, show_mqtt, show_opcua
+from tests.bench.report import (
+    WAYS,
+    Run,
+    as_json,
+    show,
+    show_import,
+    show_journal,
+    show_modbus,
+    show_mqtt,
+    show_nodes,
+    show_opcua,
+)
 
 _GONE_S = 10.0
 
@@ -48,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
                 rates = mqtt.measure(Path(name), options.readings, options.requests)
             watched = opcua.measure(options.items) if options.items else None
             fleet = modbus.measure(Path(name), options.sites, options.seconds) if options.sites else None
+            drained = nodes.measure(Path(name), options.backlog) if options.backlog else None
         except (PeerFailed, subject.NotStarted) as failure:
             console.print(f"[red]not measured:[/] {failure}")
             console.print(subject.last_words(Path(name)), markup=False, highlight=False, soft_wrap=True)
@@ -62,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         show_modbus(fleet, console)
     if costs is not None:
         show_journal(costs, console)
+    if drained is not None:
+        show_nodes(drained, console)
     if options.json is not None:
         told = {
             **as_json(run),
@@ -70,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
             "mqtt": None if rates is None else dataclasses.asdict(rates),
             "opcua": None if watched is None else dataclasses.asdict(watched),
             "modbus": None if fleet is None else dataclasses.asdict(fleet),
+            "nodes": None if drained is None else dataclasses.asdict(drained),
         }
         options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -92,6 +107,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=_count, default=1_000_000, help="of the recovered journal (default %(default)s)")
     parser.add_argument("--open", type=_count, default=10_000, help="messages that it recovers (default %(default)s)")
     parser.add_argument("--finished", type=_count, default=5_000, help="messages for the memory (default %(default)s)")
+    parser.add_argument("--backlog", type=int, default=200, help="for two gateways; 0 for none (default %(default)s)")
     parser.add_argument("--folder", type=Path, default=None, help="where both keep their journals for the run")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the results there as well")
     return parser

@@ -80,11 +80,12 @@ def measure(key_path: Path) -> Payload:
 
 
 def _spec() -> MessageSpec:
-    template = compile_template({"assets": [_asset(number) for number in range(_ROWS)]})
+    template = compile_template({"assets": [asset(number) for number in range(_ROWS)]})
     return MessageSpec(name="battery", kind=ASSETS, trigger=MailboxTrigger(mailbox="plc", kind=1), template=template)
 
 
-def _asset(number: int) -> dict[str, object]:
+def asset(number: int) -> dict[str, object]:
+    """Every member that an asset may have, as a site's YAML says it; its point is ``limit``."""
     return {
         "assetName": f"HAMS BESS PCS {number}",
         "externalRef": f"hams-bess/pcs{number}",

@@ -14,6 +14,7 @@ from tests.bench.imports import TARGET_MB, TARGET_S, Imported
 from tests.bench.journal import APPEND_AIM, GROUP_AIM, PRODUCERS, RECOVERY_AIM_S, Costs
 from tests.bench.modbus import LATE_AIM, MEMORY_AIM_MB, REGISTERS, Fleet
 from tests.bench.mqtt import READINGS_AIM, REQUESTS_AIM, SITES, Rates
+from tests.bench.nodes import AIM, AT_ONCE, LATENCY_S, Drained
 from tests.bench.opcua import Watched
 from tests.bench.payload import TARGET_MS, Payload
 from tests.bench.subject import Step, Usage
@@ -146,6 +147,16 @@ def show_journal(costs: Costs, console: Console) -> None:
         f"journal: {costs.rows:,} rows with {costs.open:,} messages under way recovered in {costs.recovery_s:.1f} s "
         f"(aim for 1,000,000 and 10,000: {RECOVERY_AIM_S:g}); {costs.first_mb:.1f} MB resident after "
         f"{costs.finished // 10:,} finished messages, {costs.last_mb:.1f} after {costs.finished:,}",
+        soft_wrap=True,
+    )
+
+
+def show_nodes(drained: Drained, console: Console) -> None:
+    """Print how fast a backlog is drained by one gateway and by two."""
+    console.print(
+        f"two gateways on one PostgreSQL, {drained.messages:,} messages, an SMP that answers after "
+        f"{1000 * LATENCY_S:g} ms and {AT_ONCE} request of an address at a time: one drains them in "
+        f"{drained.one_s:.1f} s, two in {drained.two_s:.1f} s, x {drained.ratio:.2f} (aim: {AIM:g})",
         soft_wrap=True,
     )
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.adapters.mqtt.mosquitto import program
-from tests.bench import imports, journal, modbus, mqtt, opcua
+from tests.bench import imports, journal, modbus, mqtt, nodes, opcua
 from tests.conftest import REPOSITORY
 
 
@@ -32,6 +32,8 @@ async def test_a_short_bench_measures_both_ways_of_gateway_and_floor(tmp_path: P
         "--sites",
         "0",
         "--appends",
+        "0",
+        "--backlog",
         "0",
         "--json",
         str(report),
@@ -85,6 +87,13 @@ async def test_polling_many_sites_is_measured_beside_the_bare_library(tmp_path: 
         assert polled.reads >= found.sites
         assert 0 <= polled.late_share <= 1
         assert polled.memory_mb > 0 <= polled.core
+
+
+async def test_draining_is_measured_with_one_gateway_and_with_two(tmp_path: Path) -> None:
+    """A few messages through the real processes, all of them sent; how much faster two are is not judged."""
+    found = await asyncio.to_thread(nodes.measure, tmp_path, 24)
+    assert found.messages == 24
+    assert found.one_s > 0 < found.two_s
 
 
 async def test_opcua_is_measured_beside_the_bare_library() -> None:

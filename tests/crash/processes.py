@@ -34,17 +34,17 @@ class Child:
         if self.process.stdin is not None:
             self.process.stdin.write(f"{line}\n".encode())
 
-    async def until(self, part: str) -> str:
-        """The first line that holds this.
+    async def until(self, part: str, count: int = 1) -> str:
+        """The line that holds this for the first time, or for the ``count``-th.
 
         Raises:
             EOFError: it ended without one.
         """
         async with asyncio.timeout(HANG_S):
             while True:
-                found = next((line for line in self.lines if part in line), None)
-                if found is not None:
-                    return found
+                found = [line for line in self.lines if part in line]
+                if len(found) >= count:
+                    return found[count - 1]
                 if self._reader.done():
                     raise EOFError("\n".join(["ended, having said", *self.lines]))
                 self._news.clear()
