@@ -14,8 +14,8 @@ from gateway.core import evidence, jws, strict_json
 from gateway.core.evidence import FORGOTTEN, Entry
 from gateway.core.jwk import KEY_TYPES, KeyRecord, public_key_from_jwk
 from gateway.edge.journal import chain, dossier, retiring
-from gateway.edge.journal.statements import Reading
-from gateway.errors import SignatureRefused, StrictJsonError
+from gateway.edge.journal.statements import Reading, Row
+from gateway.errors import JournalError, SignatureRefused, StrictJsonError
 
 _PAGE = 500  # entries read at a time
 Owner = tuple[str, str]  # environment, participant
@@ -92,14 +92,15 @@ def _examine_chain(
         "chain_entries", environment=environment, participant=participant, after=after, limit=_PAGE
     ):
         for row in rows:
-            stated, stated_link, entry = chain.read_entry(row)
+            stated, stated_link, *_ = row
             if cut is not None and stated <= cut.head.number:
                 continue  # it is being removed
             number += 1
-            link = evidence.link(link, entry.message_id, evidence.line(number, entry))
-            if (stated, stated_link) != (number, link):
+            computed = _link(link, number, row)
+            if computed is None or (stated, stated_link) != (number, computed):
                 yield f"entry {number} is not what was written there, or one before it is missing"
                 return
+            link = computed
             if checkpoints.get(number, link) != link:
                 yield f"entry {number} is not what checkpoint {number} signed"
                 return
@@ -110,10 +111,23 @@ def _examine_chain(
         yield f"it has {number} entries, and {last} were signed"
 
 
+def _link(before: str, number: int, row: Row) -> str | None:
+    """The link that an entry must have as it stands there; none has an entry that cannot be read."""
+    try:
+        entry = chain.read_entry(row)[2]
+    except JournalError:
+        return None
+    return evidence.link(before, entry.message_id, evidence.line(number, entry))
+
+
 def _examine_message(reading: Reading, message_id: str) -> Iterator[str]:
     """See that what is kept of a message is what its entries attest."""
     kept = dossier.kept(reading, message_id)
-    entries = list(_entries_of(reading, message_id))
+    try:
+        entries = list(_entries_of(reading, message_id))
+    except JournalError as error:
+        yield f"message {message_id}: {error}"
+        return
     attested = {digest for entry in entries for digest in entry.exhibits.digests.values()}
     if not entries:
         yield f"message {message_id}: no entry tells of it"

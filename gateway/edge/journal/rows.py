@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway.core.division import Fate, Part
-from gateway.core.evidence import Exhibits
+from gateway.core.evidence import NOTHING, Exhibits
 from gateway.core.message import (
     Alignment,
     Attempt,
@@ -30,6 +30,7 @@ from gateway.core.relay import Relay, RelayRule, rule_from_json, rule_to_json
 from gateway.core.transaction import Event, State
 from gateway.core.verdict import Verdict
 from gateway.edge.journal.statements import Row
+from gateway.errors import JournalError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,9 +243,23 @@ def dump_exhibits(exhibits: Exhibits) -> str | None:
 
 
 def load_exhibits(text: str | None) -> Exhibits:
-    """Read what :func:`dump_exhibits` wrote."""
-    found: Mapping[str, Mapping[str, str]] = {} if text is None else orjson.loads(text)
-    return Exhibits(digests=found.get("exhibits", {}), facts=found.get("facts", {}))
+    """Read what :func:`dump_exhibits` wrote.
+
+    Raises:
+        JournalError: it is something else, so somebody has altered the audit.
+    """
+    if text is None:
+        return NOTHING
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = None
+    members = found if isinstance(found, dict) else {"": found}
+    digests, facts = members.get("exhibits", {}), members.get("facts", {})
+    sound = isinstance(digests, dict) and isinstance(facts, dict) and members.keys() <= {"exhibits", "facts"}
+    if not sound or not all(isinstance(each, str) for each in digests.values()):
+        raise JournalError(f"what an entry of the audit attests was altered: {text:.100}")
+    return Exhibits(digests=digests, facts=facts)
 
 
 def load_key(text: str) -> Mapping[str, str]:

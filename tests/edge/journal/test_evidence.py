@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.core.jwk import KeyRecord, public_key_from_jwk
 from gateway.edge.journal.connection import open_reading
 from gateway.edge.journal.examining import examine
 from gateway.edge.journal.statements import Reading
+from gateway.errors import JournalError
 from tests.contracts.journal.scenario import FOREIGN, Place, draft
 from tests.edge.journal import attested
 
@@ -148,11 +149,14 @@ def test_only_known_keys_are_believed(exported: bytes) -> None:
 COLUMNS = ("at", "environment", "participant", "message_id", "actor", "event", "to_state", "detail", "exhibits", "link")
 
 
+_EXHIBITS = ('{"facts":{"attempt":9}}', '{"facts":{}}x', "[]", '{"facts":[]}', '{"exhibits":{"raw":["x"]}}', "", "null")
+
+
 def change(raw: apsw.Connection, draw: st.DataObject, row: int) -> None:
     column = draw.draw(st.sampled_from(COLUMNS))
     value = 1 if column == "at" else "x"
     if column == "exhibits":
-        value = '{"facts":{"attempt":9}}'
+        value = draw.draw(st.sampled_from(_EXHIBITS))
     raw.execute(f"UPDATE audit SET {column} = ? WHERE id = ?", (value, row))
 
 
@@ -254,6 +258,20 @@ def test_whatever_is_done_to_the_audit_is_found(
     found = faults(copy)
     copy.unlink()
     assert bool(found) == changed
+
+
+@pytest.mark.parametrize("text", _EXHIBITS)
+def test_whatever_stands_in_place_of_exhibits_is_told_and_no_more(place: Place, tmp_path: Path, text: str) -> None:
+    """The chain is found broken there, whether or not that can be read at all; an export is refused in words."""
+    copy = tmp_path / "journal.db"
+    shutil.copy(place.path, copy)
+    with closing(apsw.Connection(str(copy))) as raw:
+        raw.execute("DROP TRIGGER audit_unchanged")
+        raw.execute("UPDATE audit SET exhibits = ? WHERE message_id = ?", (text, attested.MESSAGE))
+    told = faults(copy)
+    assert any(fault.startswith("test/exstor: entry 1 is not what was written") for fault in told), told
+    with suppress(JournalError):
+        assert refused(attested.export(Place(copy)))
 
 
 def test_a_chain_that_was_shortened_with_its_own_count_is_missed(place: Place, tmp_path: Path) -> None:
