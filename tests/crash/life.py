@@ -37,12 +37,12 @@ Say = Callable[[str], None]
 _SET_PDEATHSIG, _SET_PTRACER, _ANYBODY = 1, 0x59616D61, 2**64 - 1  # linux/prctl.h
 
 
-async def _submitted(journal: Journal, say: Say) -> Submission:
+async def _submitted(journal: Journal, say: Say, posted: str = "posted 1") -> Submission:
     appended = await journal.append(draft(1), outgoing("s1"))
     say("acknowledged")
     if appended.submission is None:
         raise RuntimeError("a free lane does not send")
-    say("posted 1")
+    say(posted)
     return appended.submission
 
 
@@ -78,7 +78,7 @@ async def _refused(journal: Journal, say: Say) -> None:
 
 async def _resent(journal: Journal, say: Say) -> None:
     """Not processed, sent again, in doubt, sent once more, called back."""
-    await _submitted(journal, say)
+    await _submitted(journal, say, "turned away 1")
     await journal.settle("s1", 1, NOT_PROCESSED)
     taken = await journal.take(draft(1).id, outgoing("s1"))
     if taken is None:

@@ -129,6 +129,7 @@ async def judge(folder: Path, said: Sequence[str]) -> list[str]:
 
 _NEVER: Mapping[str, frozenset[State | None]] = {
     "acknowledged": frozenset({None}),
+    "turned": frozenset({None, State.SENDING}),  # posted, and not processed: it may be back where it was
     "posted": frozenset({None, State.ACCEPTED, State.SENDING}),
     "transaction": frozenset({None, State.ACCEPTED, State.SENDING, State.IN_DOUBT}),
     "answered": frozenset({None, *State} - TERMINAL),

@@ -33,3 +33,6 @@ def test_no_commit_and_no_send_is_a_special_place_to_die() -> None:
         assert {"write", "pwrite64", "fdatasync"} <= {each.call for each in chosen}
         assert 10 <= len(chosen) <= _MOST
         assert [fault for point in chosen for fault in kill_at(here, point)] == []
+        again = [each for each in points(here, "resent") if each.call == "fdatasync"]  # not processed, doubted, resent
+        assert len(again) >= 5
+        assert [fault for point in again for fault in kill_at(here, point)] == []

@@ -31,7 +31,8 @@ def write(target: Path, folder: Path, promises: Iterable[Promise]) -> None:
     ledgers = [(each, Ledger(folder, each.name, each.concerned)) for each in promises]
     rows = (_row(promise, ledger.counted(), list(ledger.lines())) for promise, ledger in ledgers)
     seldom = (_seldom(promise, ledger.counted()) for promise, ledger in ledgers if promise.often)
-    target.write_text(_HEAD + "".join(rows) + "".join(seldom), encoding="utf-8")
+    remarks = (f"\n{each.name}: {each.remark}\n" for each, _ in ledgers if each.remark)
+    target.write_text(_HEAD + "".join((*rows, *seldom, *remarks)), encoding="utf-8")
 
 
 def _row(promise: Promise, counted: Sequence[Line], ever: Sequence[Line]) -> str:
