@@ -47,6 +47,8 @@ class Moment(StrEnum):
     RECOVERY = "soon after a start"
 
 
+# How many calls of a kind the busiest thread surely makes in traffic, the writer's and the event loop's.
+_CALLS = (("pwrite64", 1500), ("fdatasync", 40), ("write", 500), ("ftruncate", 3))
 _MOMENTS = tuple(Moment)  # each in its turn, so that a short run has them all
 
 
@@ -56,6 +58,7 @@ class Outcome:
 
     seed: int
     kills: Counter[Moment] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)  # at which system calls it was killed
     in_flight: Counter[State] = field(default_factory=Counter)
     unsent: set[tuple[str, int]] = field(default_factory=set)  # requests acknowledged and not sent at a kill
     drained: bool = False
@@ -90,20 +93,45 @@ async def kill_run(folder: Path, *, seed: int, kills: int, source: Path = REPOSI
         here.begin()
         for number in range(kills):
             await _live_and_die(here, _MOMENTS[number % len(_MOMENTS)], dice, outcome)
-        async with here.running() as gateway:
-            here.stop_asking()
-            outcome.drained = await here.drain(quiet_s=quiet_s)
-            gateway.signal(signal.SIGTERM)
-            outcome.exit_codes = [await gateway.ended(), *await here.end()]
-        plants = [plant.record() for plant in here.plants.values()]
-        ledger, journal = read_ledger(here.ledger), read_journal(here.journal)
+        await _finish(here, outcome, quiet_s)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def call_run(folder: Path, *, seed: int, kills: int, quiet_s: float = 45.0) -> Outcome:
+    """The same, and after the first each kill is at a system call: the n-th of its kind that a thread makes (P2).
+
+    Needs strace.
+
+    Raises:
+        RuntimeError: a life did not come to its call.
+    """
+    began = time.monotonic()
+    outcome, dice = Outcome(seed=seed), random.Random(seed)
+    async with world(folder, dice=dice) as here:
+        here.begin()
+        await _live_and_die(here, Moment.TRAFFIC, dice, outcome)
+        for _ in range(kills):
+            await _die_at_a_call(here, dice, outcome)
+        await _finish(here, outcome, quiet_s)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _finish(here: World, outcome: Outcome, quiet_s: float) -> None:
+    """Let everything drain in a life that nobody ends, and compare what everybody says."""
+    async with here.running() as gateway:
+        here.stop_asking()
+        outcome.drained = await here.drain(quiet_s=quiet_s)
+        gateway.signal(signal.SIGTERM)
+        outcome.exit_codes = [await gateway.ended(), *await here.end()]
+    plants = [plant.record() for plant in here.plants.values()]
+    ledger, journal = read_ledger(here.ledger), read_journal(here.journal)
     outcome.alarms = alarms(here.gateways)
     outcome.noise = [line for plant in here.plants.values() for line in plant.noise]
     outcome.violations = check(plants, ledger, journal)
     outcome.messages = Counter(message.state for message in journal.messages)
     outcome.resends = _resends(journal)
-    outcome.seconds = time.monotonic() - began
-    return outcome
 
 
 def alarms(gateways: Sequence[Child]) -> list[str]:
@@ -147,6 +175,23 @@ async def _live_and_die(here: World, moment: Moment, dice: random.Random, outcom
     outcome.kills[moment] += 1
     _count(here, outcome)
     smp.signal(signal.SIGCONT)
+
+
+async def _die_at_a_call(here: World, dice: random.Random, outcome: Outcome) -> None:
+    """One life of the gateway under strace, which kills it on the way into a call."""
+    call, most = dice.choice(_CALLS)
+    number = dice.randint(1, most)
+    inject = ("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}")
+    async with here.running(under=("strace", "-f", "-qq", "-I2", "-o", "/dev/null", *inject)) as gateway:
+        died = await here.until(lambda: gateway.process.returncode is not None, quiet_s=30.0)
+        gateway.signal(signal.SIGTERM)  # so strace takes what it runs along, which SIGKILL would not
+        code = await gateway.ended()
+    if not died or code != -signal.SIGKILL:
+        raise RuntimeError(
+            f"call {number} of {call} killed nobody (exit code {code}): " + "\n".join(gateway.lines[-5:])
+        )
+    outcome.calls[call] += 1
+    _count(here, outcome)
 
 
 async def _acknowledge(here: World, more: int) -> None:

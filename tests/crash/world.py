@@ -171,9 +171,9 @@ class World:
         await asyncio.gather(self.smp.until("listening on"), *(each.until("listening") for each in begun))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Child]:
-        """One life of the gateway; leaving kills it with signal 9 if it still lives."""
-        async with child(self.gateway(), environ=self.environ, heard=self.notice) as gateway:
+    async def running(self, *, under: Sequence[str] = ()) -> AsyncIterator[Child]:
+        """One life of the gateway; leaving kills it with signal 9 if it still lives; ``under`` is what runs it."""
+        async with child([*under, *self.gateway()], environ=self.environ, heard=self.notice) as gateway:
             self.gateways.append(gateway)
             yield gateway
 

@@ -35,6 +35,7 @@ HOUR_S = 3600.0
 QUIET_S = 2 * HOUR_S  # within which everything must be over once nothing goes wrong any more
 KILLED, MOMENT_S = 0.05, 0.15  # how likely each message sent or acknowledged is the last of a life, and how soon
 PEOPLE_S = 300.0  # between two looks of an operator
+REGRET_S, WITHDRAWN = 60.0, 0.3  # how long people look away from what waits to be sent, and how likely they withdraw it
 IDLE_S = 30.0  # between two looks at nothing, which are most of what an hour holds
 BASE_URL, HOST_URL = "https://smp.example", "https://host.example"
 # What an SMP offers to find out what became of a submission: each way alone, and all of them.
@@ -123,7 +124,7 @@ class _Story:
     async def tell(self) -> Outcome:
         end = asyncio.get_running_loop().time() + self.outcome.hours * HOUR_S
         self.kill = asyncio.Event()
-        people = asyncio.ensure_future(self._decide())
+        people = [asyncio.ensure_future(each) for each in (self._decide(), self._withdraw())]
         asking = [asyncio.ensure_future(self._ask(plant, end)) for plant in self.plants.values()]
         while (left := end - asyncio.get_running_loop().time()) > 0:
             self.kill.clear()
@@ -139,7 +140,8 @@ class _Story:
         async with self.host.living():
             await self._drained()
             self._judge()
-        people.cancel()
+        for each in people:
+            each.cancel()
         self.outcome.faults.update(self.smp.met)
         return self.outcome
 
@@ -174,6 +176,14 @@ class _Story:
                 if order is not None and ident in before and self.host.act is not None:
                     await self.host.act(message_id, order)
             before = {ident for _, ident in escalated}
+
+    async def _withdraw(self) -> None:
+        """What people do about what is not sent yet: now and then nobody wants it any more."""
+        while True:
+            await asyncio.sleep(self.dice.random() * REGRET_S)
+            for (message_id,) in self._rows("SELECT id FROM message WHERE state = 'accepted'"):
+                if self.dice.random() < WITHDRAWN and self.host.act is not None:
+                    await self.host.act(message_id, ActOrder(act=Act.REFUSE, reason="nobody wants it any more"))
 
     def _order_for(self, ident: str) -> ActOrder | None:
         """What somebody orders who looked at a submission in the SMP; nothing while that is at work on it."""
