@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -35,6 +36,8 @@ _SECOND = 1_000_000  # µs
 _REFUSED = 0x80  # reason codes from here on are failures, MQTT 5.0 section 2.4
 _GOODBYE_S = 1.0
 _PIECE = 64 * 1024  # bytes of one receive
+_PACKETS_AT_ONCE = 16  # in one turn of the loop, so that a flood of one broker keeps nobody else from it
+_PUBACK = struct.Struct(">BBH")
 _AROUND = 16  # bytes of a PUBLISH beside its topic, correlation data and payload, at most
 # Reason codes of MQTT 5.0 section 3.14.2.1 that want more words; the library takes 0x80 where the broker gave none.
 _ENDS: Mapping[int | None, str] = {
@@ -108,6 +111,8 @@ class Line(aiomqtt.Client):
         self._confirmations: dict[int, asyncio.Future[int]] = {}
         self._file: int | None = None  # the socket's number while it is open
         self._paused = False
+        self._received, self._taken = b"", 0  # what the socket gave, and how much of it the library has
+        self._acknowledged: list[int] = []  # in this turn of the loop
         self._longest: int | None = None  # packet that the broker takes, where it says so
         self._packet_limit = settings.packet_limit
         self._receive = self._client._sock_recv  # noqa: SLF001 - the library has no limit of its own
@@ -145,6 +150,7 @@ class Line(aiomqtt.Client):
             async with asyncio.timeout(_GOODBYE_S):
                 if self._status is not None and not self._disconnected.done():
                     await self.send(self._status, OFFLINE, retain=True)
+                self._send_acknowledged()
                 if self._client.disconnect() == paho.MQTT_ERR_SUCCESS:
                     await asyncio.shield(self._disconnected)
         self._cut()
@@ -212,8 +218,16 @@ class Line(aiomqtt.Client):
     def acknowledge(self, mids: Iterable[int]) -> None:
         """Send PUBACKs, in this order."""
         self.check()
-        for mid in mids:
-            self._client.ack(mid, 1)
+        if not self._acknowledged:
+            self._loop.call_soon(self._send_acknowledged)
+        self._acknowledged += mids
+
+    def _send_acknowledged(self) -> None:
+        """Send what was acknowledged in this turn of the loop, as one piece (MQTT 5.0 section 3.4, MQTT 3.1.1)."""
+        mids, self._acknowledged = self._acknowledged, []
+        if mids and not self._disconnected.done():
+            packets = b"".join(_PUBACK.pack(0x40, 2, mid) for mid in mids)
+            self._client._packet_queue(paho.PUBACK, packets, 0, 0)  # noqa: SLF001 - its own way sends each alone
 
     async def _answered(self, confirmed: asyncio.Future[int]) -> int:
         done, _ = await asyncio.wait(
@@ -248,21 +262,30 @@ class Line(aiomqtt.Client):
             self._misc_task.cancel()
 
     def _bounded(self, wanted: int) -> bytes:
-        """Receive a piece; what exceeds the limit of a packet is not kept."""
+        """Hand the library a piece; what exceeds the limit of a packet is not kept.
+
+        It asks for each packet three times, the first two for a byte; the socket is asked for all that is there.
+        """
         packet = self._client._in_packet  # noqa: SLF001
         if packet["remaining_length"] > self._packet_limit and not isinstance(packet["packet"], _Head):
             packet["packet"] = _Head(self._packet_limit)
-        piece: bytes = self._receive(min(wanted, _PIECE))
+        if self._taken >= len(self._received):
+            self._received, self._taken = self._receive(_PIECE), 0
+        piece = self._received[self._taken : self._taken + wanted]
+        self._taken += len(piece)
         return piece
 
     def _readable(self) -> None:
         """Take in what is there, as long as it is wanted; a broken connection ends the line."""
         try:
-            while not self._paused and self._file is not None:
+            for _ in range(_PACKETS_AT_ONCE):
+                if self._paused or self._file is None:
+                    return
                 self._client.loop_read()
                 pending = getattr(self._client.socket(), "pending", None)
-                if pending is None or not pending():
+                if self._taken >= len(self._received) and (pending is None or not pending()):
                     return
+            self._loop.call_soon(self._readable)  # the socket no longer shows what was taken out of it
         except Exception as error:  # noqa: BLE001 - whatever the library meets in the bytes of a broker
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)

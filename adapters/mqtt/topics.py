@@ -34,6 +34,8 @@ def check_filter(pattern: str) -> str:
 
 def matches(pattern: str, topic: str) -> bool:
     """Whether a message on ``topic`` reaches a subscription to ``pattern``."""
+    if "+" not in pattern and "#" not in pattern:
+        return pattern == topic
     if topic.startswith("$") and not pattern.startswith("$"):
         return False
     wanted, levels = pattern.split("/"), topic.split("/")

@@ -7,6 +7,7 @@ Picking never raises: what is not there, or is no single value, is a :class:`Mis
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from gateway.core.point import Value
 # More rows than this are not looked at: they would cost seconds, and no wire profile takes so many at once.
 ROWS_MAX = 10_000
 _ID_LENGTH = 128
+_NAMES = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NOT_IN_AN_ID = frozenset("/+#")  # a result's topic ends with the id; these would make it another topic
 
 
@@ -42,6 +44,7 @@ class JsonPath:
 
     text: str
     _compiled: ParsedResult = field(init=False, repr=False, compare=False)
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)  # of one that is names and dots only
 
     def __post_init__(self) -> None:
         try:
@@ -50,9 +53,12 @@ class JsonPath:
             reason = " ".join(str(error).split("\n", maxsplit=1)[0].split())
             raise ValueError(f"{self.text!r} is not JMESPath: {reason}") from error
         object.__setattr__(self, "_compiled", compiled)
+        object.__setattr__(self, "_names", tuple(self.text.split(".")) if _NAMES.fullmatch(self.text) else ())
 
     def find(self, document: object) -> object:
         """Whatever is there; None also where the expression does not fit the document."""
+        if self._names:  # nearly all are, and the library's interpreter takes ten times as long
+            return _walked(document, self._names)
         try:
             return self._compiled.search(document)
         except (
@@ -87,6 +93,13 @@ class JsonPath:
 
     def _not_a_value(self, what: str) -> Missing:
         return Missing("not_a_value", f"{self.text} is {what}, not a value")
+
+
+def _walked(document: object, names: Sequence[str]) -> object:
+    """The member below members of these names, as JMESPath has it: None where one is no object, or has none."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def caller_id(value: object) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gateway.core import alignment, codec, validation
 from gateway.core.alignment import ALIGNED_ASSETS
@@ -13,6 +14,7 @@ from gateway.core.message import (
     ASSETS,
     UNIT,
     Alignment,
+    Creation,
     Draft,
     Follower,
     Hops,
@@ -108,16 +110,27 @@ def draft(
     if not checked.problems:
         checked = check(spec.kind, composed.content, profile)
     content = codec.canonical(composed.content)
-    made = _draft(intake, spec.kind, content, _rows(composed.content), checked.problems)
-    made = replace(made, warnings=checked.warnings, salvage=spec.salvage)
-    if spec.not_after_us is not None:
-        made = replace(made, not_after=intake.at + spec.not_after_us)
-    if spec.kind in {ASSETS, UNIT}:
-        longest = profile.shape(spec.kind).members[profile.shape(spec.kind).ref].length
-        made = replace(made, creates=alignment.creations(composed.content, longest=longest))
-    if spec.kind == UNIT:
-        made = replace(made, alignment=_alignment(intake, refs, composed.content, profile))
+    made = _draft(
+        intake,
+        spec.kind,
+        content,
+        _rows(composed.content),
+        checked.problems,
+        warnings=checked.warnings,
+        salvage=spec.salvage,
+        not_after=None if spec.not_after_us is None else intake.at + spec.not_after_us,
+        creates=_creates(spec.kind, composed.content, profile),
+        alignment=_alignment(intake, refs, composed.content, profile) if spec.kind == UNIT else None,
+    )
     return made, composed.content
+
+
+def _creates(kind: Kind, content: Mapping[str, object], profile: Profile) -> tuple[Creation, ...]:
+    """The names that a message makes; a further kind makes none."""
+    if kind not in {ASSETS, UNIT}:
+        return ()
+    shape = profile.shape(kind)
+    return alignment.creations(content, longest=shape.members[shape.ref].length)
 
 
 def check(kind: Kind, content: Mapping[str, object], profile: Profile) -> Checked:
@@ -183,7 +196,14 @@ def unconfigured(intake: Intake, kind: Kind) -> Draft:
     return _draft(intake, kind, b"{}", 0, (Problem(code="not_configured", message=said),))
 
 
-def _draft(intake: Intake, kind: Kind, content: bytes, rows: int, problems: tuple[Problem, ...]) -> Draft:
+def _draft(
+    intake: Intake,
+    kind: Kind,
+    content: bytes,
+    rows: int,
+    problems: tuple[Problem, ...],
+    **further: Any,  # noqa: ANN401 - members of a Draft
+) -> Draft:
     return Draft(
         id=message_id(intake.lane, intake.key),
         lane=intake.lane,
@@ -202,6 +222,7 @@ def _draft(intake: Intake, kind: Kind, content: bytes, rows: int, problems: tupl
         followers=intake.followers,
         follows=None if intake.follows is None else intake.follows.id,
         hops=intake.hops,
+        **further,
     )
 
 

@@ -36,6 +36,8 @@ class Acceptance:
     def __init__(self, site: SiteConfig, services: Services) -> None:
         self._site = site
         self._services = services
+        self._rules: dict[str, tuple[RelayRule, ...]] = {}
+        self._lanes: dict[str, Lane] = {}
 
     async def commit(self, made: Draft, content: Mapping[str, object]) -> tuple[Draft, Appended]:
         """Commit a draft and send it if it may go at once; a draft that cannot be expressed comes back refused."""
@@ -85,13 +87,17 @@ class Acceptance:
 
     def lane(self, message: str) -> Lane:
         """The lane of one message name of this site."""
-        return Lane(
-            environment=self._site.environment,
-            participant=self._site.participant,
-            site=self._site.site,
-            message=message,
-        )
+        if message not in self._lanes:
+            self._lanes[message] = Lane(
+                environment=self._site.environment,
+                participant=self._site.participant,
+                site=self._site.site,
+                message=message,
+            )
+        return self._lanes[message]
 
     def rules(self, message: str) -> tuple[RelayRule, ...]:
         """The site's own relays, as they stand now, for a message of this name."""
-        return rules_of(self._site.relays, message) if message != UNBOUND else ()
+        if message not in self._rules:
+            self._rules[message] = rules_of(self._site.relays, message) if message != UNBOUND else ()
+        return self._rules[message]

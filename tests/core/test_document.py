@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import jmespath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,3 +91,16 @@ def test_a_whole_number_is_an_id() -> None:
 def test_what_cannot_end_a_topic_is_no_id(bad: object) -> None:
     """Results are published on a topic that ends with the id; it must stay one level, and visible."""
     assert caller_id(bad) is None
+
+
+DOCUMENTS = st.recursive(
+    st.none() | st.integers() | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(DOCUMENTS, st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
+def test_names_are_walked_as_jmespath_would(document: object, names: list[str]) -> None:
+    """What is nearly every path goes without the library's interpreter, and finds the same."""
+    assert JsonPath(".".join(names)).find(document) == jmespath.search(".".join(names), document)

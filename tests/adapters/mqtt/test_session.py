@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from paho.mqtt import client as paho
 
 from adapters.mqtt.simulator import MqttSite, payloads_of
 from gateway.core.mailbox import Role
@@ -145,21 +148,25 @@ async def test_acknowledgements_go_out_in_the_order_of_arrival(broker: Mosquitto
     """A reading of QoS 1 behind an unconfirmed message is told at once and acknowledged after it (section 4.6)."""
     rig = Rig(broker.port)
     acknowledged: list[int] = []
+    gone = asyncio.Event()
     async with rig.site() as site, rig.adapter().connect() as session:
         line = session._line  # type: ignore[attr-defined]
-        real = line._client.ack
+        real = line._client._packet_queue
 
-        def ack(mid: int, qos: int) -> object:
-            acknowledged.append(mid)
-            return real(mid, qos)
+        def queue(command: int, packet: bytes, *more: Any) -> object:  # noqa: ANN401 - the library's own
+            if command == paho.PUBACK:
+                acknowledged.extend(mid for _, _, mid in struct.iter_unpack(">BBH", packet))
+                gone.set()
+            return real(command, packet, *more)
 
-        line._client.ack = ack
+        line._client._packet_queue = queue
         await ask(site, "a")
         told = await submitted(session)
         await site.publish("depot/limits/1", "7")
         assert (await reading(session, "limit")).value == Decimal(7)
         assert acknowledged == []
         await session.confirm(told.receipt, Committed())
+        await gone.wait()
         assert acknowledged == sorted(acknowledged)
         assert len(acknowledged) == 2
 
