@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -23,6 +24,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
 from pymodbus.transport import CommParams, CommType
 
 from adapters.modbus.addresses import Table
@@ -100,6 +102,28 @@ class Wire(Protocol):
         """Write registers, or one coil; raises LinkLost and DeviceRefusal."""
 
 
+class _Holding(ReadHoldingRegistersResponse):
+    """pymodbus's own, decoded at once instead of register by register, and without its text for a log nobody reads."""
+
+    def decode(self, data: bytes) -> None:
+        """Take the registers out of a PDU without its function.
+
+        Raises:
+            ValueError: fewer bytes than it says, or half a register.
+        """
+        size = data[0]
+        if size % 2 or size >= len(data):
+            raise ValueError(f"{size} bytes of registers in {len(data)}")
+        self.registers = list(struct.unpack_from(f">{size // 2}H", data, 1))
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+class _Input(_Holding):
+    function_code = 4
+
+
 class _Client(AsyncModbusTcpClient):
     """pymodbus's client without its retries and reconnects, which also says why it could not connect."""
 
@@ -119,6 +143,8 @@ class _Client(AsyncModbusTcpClient):
         )
         framer = FramerType.RTU if settings.transport is Transport.RTU_OVER_TCP else FramerType.SOCKET
         super().__init__(settings.host, framer=framer, retries=0, trace_connect=on_connection)
+        self.register(_Holding)
+        self.register(_Input)
         self.failure = ""
         self._create = self.ctx.call_create
         self.ctx.call_create = self._connect
@@ -144,7 +170,7 @@ class Line:
         self._calm = asyncio.Event()  # set while there is nobody
         self._asking: set[asyncio.Task[tuple[ModbusPDU, int]]] = set()
         self._lost: str | None = None
-        self._ended = asyncio.Event()
+        self._idle: asyncio.Future[None] | None = None
         self._client = _Client(settings, tls, self._on_connection)
         self._readers: dict[Table, Callable[..., Awaitable[ModbusPDU]]] = {
             Table.COIL: self._client.read_coils,
@@ -177,12 +203,16 @@ class Line:
         Raises:
             LinkLost: the connection ended meanwhile.
         """
+        loop = asyncio.get_running_loop()
+        waiter = self._idle = loop.create_future()
+        timer = loop.call_at(until, _wake, waiter)
         try:
-            async with asyncio.timeout_at(until):
-                await self._ended.wait()
-        except TimeoutError:
-            return
-        raise LinkLost(self._lost or f"{self._where} closed the connection")
+            if self._lost is None:
+                await waiter
+        finally:
+            timer.cancel()
+        if self._lost is not None:
+            raise LinkLost(self._lost)
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
@@ -276,8 +306,13 @@ class Line:
         """End everything, once; the first reason stands."""
         if self._lost is None:
             self._lost = reason
-            self._ended.set()
+            _wake(self._idle)
             self._client.close()
             for task in self._asking - {asyncio.current_task()}:
                 task.cancel()
         return LinkLost(self._lost)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

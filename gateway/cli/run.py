@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from enum import StrEnum
@@ -75,6 +76,7 @@ async def _until_told(configuration: Configuration, telemetry: Telemetry) -> Non
     try:
         async with gateway(configuration, environ=os.environ, telemetry=telemetry) as running:
             opening = None
+            gc.freeze()  # sites and their points stay: walking through them again and again would delay every poll
             loop.add_signal_handler(signal.SIGHUP, running.renew)
             await told.wait()
     except asyncio.CancelledError:
