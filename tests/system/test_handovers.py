@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from adapters.mqtt.simulator import MqttSite
 from gateway.core.mailbox import state_code
 from gateway.core.transaction import State
 from gateway.edge.journal import postgres as postgres_module
 from gateway.errors import JournalBroken
 from gateway.flow import serving
 from tests.adapters.fault_proxy import FaultProxy
+from tests.adapters.mqtt.mosquitto import mosquitto
+from tests.ports import free_ports
 from tests.postgres import PostgresServer
-from tests.system.rig import Running, holds
+from tests.system import test_modbus_ways as ways
+from tests.system.rig import Running, holds, until
 from tests.system.test_callbacks import SLOW_POLLS, awaiting, kept, sign, verdict
 from tests.system.test_doubts import QUICK
+from tests.system.test_mqtt import REQUEST, request, result
 from tests.system.test_nodes import Cluster, cluster, serves
 
 _SENDING, _COMMIT = b"INSERT INTO submission", b"COMMIT\0"
@@ -133,3 +139,52 @@ async def test_what_was_free_for_long_is_shared_with_whoever_joins(postgres: Pos
             async with many.node("two") as two:
                 await serves(two, "exflex")
                 await serves(one, "exstor")
+
+
+async def listens(port: int) -> bool:
+    """Whether somebody does."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_only_who_has_the_lease_listens_and_uses_the_client_id(postgres: PostgresServer, tmp_path: Path) -> None:
+    """An address and an MQTT client id have one owner at any time; what a broker kept meanwhile is answered once."""
+    (listener,) = free_ports(1)
+    served = ways.YAML.format(link=ways.SERVER.format(port=listener), box=ways.STANDARD, roles="")
+    async with (
+        mosquitto() as broker,
+        MqttSite.connected("127.0.0.1", broker.port, listen=("soar/#",)) as depot,
+        cluster(
+            tmp_path,
+            postgres.fresh(),
+            more_sites={"soar-ev": {"SOAR_EV_BROKER": f"mqtt://127.0.0.1:{broker.port}"}},
+        ) as many,
+    ):
+        here = many.world
+        site = here.folder / "sites" / "itchen-bess.yaml"
+        site.write_text(served.replace("participant: exstor", "participant: exflex"), "utf-8")
+        here.reload()
+        async with many.node("one", called=True) as one:
+            await serves(one, "exflex", "exstor")
+            await depot.hears("soar/smp/gateway", lambda heard: heard.payload == b"online")
+            async with many.node("two") as two:
+                await depot.publish(REQUEST, request("A-1", "BAY 1"))
+                await serves(two, "exflex")
+                await result(depot, "A-1")
+                await depot.hears("soar/smp/gateway", lambda _: len(depot.heard("soar/smp/gateway")) >= 3)
+                said = [heard.payload for heard in depot.heard("soar/smp/gateway")]
+                assert said == [b"online", b"offline", b"online"]
+                await until(partial(listens, listener))
+                await two.relayed()
+            await serves(one, "exflex", "exstor")
+            await until(partial(listens, listener))
+            await depot.publish(REQUEST, request("A-2", "BAY 2"))
+            await result(depot, "A-2")
+        lost = [each["reason"] for each in here.events("site_lost")]
+    assert not [reason for reason in lost if "in use" in reason or "took over" in reason]
+    assert sorted(here.effects()) == ["BAY 1", "BAY 2"]
+    assert len(depot.heard("soar/smp/result/A-1")) == 1

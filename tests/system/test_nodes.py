@@ -56,9 +56,15 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, url: str, *, timings: Mapping[str, str] | None = None) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path,
+    url: str,
+    *,
+    timings: Mapping[str, str] | None = None,
+    more_sites: Mapping[str, Mapping[str, str]] | None = None,
+) -> AsyncIterator[Cluster]:
     """The example world, and gateways that share a journal in a database."""
-    async with world(folder, timings=timings) as here:
+    async with world(folder, timings=timings, more_sites=more_sites) as here:
         (here.state / "secrets" / "journal.url").write_text(f"{url}\n")
         path = here.folder / "gateway.yaml"
         path.write_text(path.read_text("utf-8").replace("sqlite:state/journal.db", "file:secrets/journal.url", 1))
