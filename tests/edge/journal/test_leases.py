@@ -32,6 +32,7 @@ from tests.contracts.journal.scenario import (
     sent,
     state_of,
 )
+from tests.edge.journal.test_postgres import behind
 from tests.postgres import PostgresServer
 
 EXSTOR, EXFLEX = ("test", "exstor"), ("test", "exflex")
@@ -292,3 +293,36 @@ async def test_two_gateways_that_receive_for_each_other_never_wait_in_a_circle(p
             )
     with place.look() as reader:
         assert reader.examine({}) == []
+
+
+# ---------------------------------------------------------------- a COMMIT whose answer never came
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_lost_commit_at_another_gateway_has_its_effect_once(
+    postgres: PostgresServer, place: Place, cut: str
+) -> None:
+    """A callback for somebody else's participant is applied and told once, whether or not the server had the COMMIT."""
+    async with node(place, BATTERY) as one, behind(postgres, place) as (proxy, far), node(far) as two:
+        await sent(one, 1, "s1")
+        await one.settle("s1", 1, accepted("T"))
+        async with aclosing(one.leases.hints()) as hints:
+            assert (await anext(hints)).missed
+            proxy.cut = cut
+            assert (await two.receive(evidence("j1"), callback("T"), None)).disposition is Disposition.APPLIED
+            assert proxy.cuts == 1
+            assert (await anext(hints)).owner == EXSTOR
+        assert await state_of(one, 1) is State.COMPLETED
+    steps = [step[2] for step in place.steps(draft(1).id)]
+    assert steps == [State.ACCEPTED, State.SENDING, State.AWAITING, State.COMPLETED]
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_lease_whose_commit_was_lost_is_had_once(postgres: PostgresServer, place: Place, cut: str) -> None:
+    """Whoever took it knows that it did, and nobody takes it from there."""
+    async with node(place) as one, behind(postgres, place) as (proxy, far), node(far) as two:
+        seen = await lease(one)
+        proxy.cut = cut
+        assert await two.leases.claim(seen)
+        assert proxy.cuts == 1
+        now = await lease(one)
+        assert (now.node, now.epoch) == (two.epoch, seen.epoch + 1)
+        assert not await one.leases.claim(seen)
