@@ -30,7 +30,7 @@ def write(target: Path, folder: Path, promises: Iterable[Promise]) -> None:
     """Write the page anew."""
     ledgers = [(each, Ledger(folder, each.name, each.concerned)) for each in promises]
     rows = (_row(promise, ledger.counted(), list(ledger.lines())) for promise, ledger in ledgers)
-    seldom = (_seldom(promise, ledger.counted()) for promise, ledger in ledgers if promise.often)
+    seldom = (_seldom(each, ledger.counted(), list(ledger.lines())) for each, ledger in ledgers if each.often)
     remarks = (f"\n{each.name}: {each.remark}\n" for each, _ in ledgers if each.remark)
     target.write_text(_HEAD + "".join((*rows, *seldom, *remarks)), encoding="utf-8")
 
@@ -40,7 +40,8 @@ def _row(promise: Promise, counted: Sequence[Line], ever: Sequence[Line]) -> str
     before, failed = _sums(ever)
     bound = "not known" if not n or failures else f"< {3 / n:.2g}"
     last = max((line.at[:10] for line in ever), default="never")
-    tried = f"{n:,} {promise.unit} | {failures} | {bound} | {before:,} | {failed}"
+    minutes = sum(line.seconds for line in ever) / 60
+    tried = f"{n:,} {promise.unit} | {failures} | {bound} | {before:,} in {minutes:.0f} min | {failed}"
     return f"| {promise.name} | {promise.says} | {tried} | {promise.goal:,} | {last} |\n"
 
 
@@ -49,12 +50,17 @@ def _sums(lines: Iterable[Line]) -> tuple[int, int]:
     return sum(n for n, _ in found), sum(failures for _, failures in found)
 
 
-def _seldom(promise: Promise, counted: Sequence[Line]) -> str:
-    """What the rounds on this code have not reached often enough yet."""
+def _seldom(promise: Promise, counted: Sequence[Line], ever: Sequence[Line]) -> str:
+    """What all rounds, and those on this code, have not reached often enough yet."""
+    now, before = _reached(counted), _reached(ever)
+    often = [sum(reached[step] >= OFTEN for step in promise.often) for reached in (now, before)]
+    told = f"\nOf {len(promise.often)} steps, {promise.name} has taken {often[0]} at least {OFTEN} times on this code"
+    seldom = [f"{step} ({before[step]})" for step in promise.often if before[step] < OFTEN]
+    return f"{told} and {often[1]} ever; less often ever: {', '.join(seldom) or 'none'}.\n"
+
+
+def _reached(lines: Iterable[Line]) -> Counter[str]:
     reached: Counter[str] = Counter()
-    for line in counted:
+    for line in lines:
         reached.update(line.reached)
-    seldom = [f"{step} ({reached[step]})" for step in promise.often if reached[step] < OFTEN]
-    often = len(promise.often) - len(seldom)
-    told = f"\n{promise.name} has taken {often} of {len(promise.often)} steps {OFTEN} times or more on this code"
-    return f"{told}; less often: {', '.join(seldom)}.\n" if seldom else f"{told}.\n"
+    return reached

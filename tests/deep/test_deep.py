@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.core.transaction import TRANSITIONS
 from tests.deep import on_postgres, table
-from tests.deep.ledger import ROOT, Ledger, fingerprint
+from tests.deep.ledger import ROOT, Ledger, Line, fingerprint
 from tests.deep.promises import PROMISES, steps
 from tests.deep.rounds import Round
 
@@ -34,8 +35,15 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     lines = list(Ledger(folder, "P4", P4.concerned).lines())
     assert [(line.seed, line.n, line.failures) for line in lines] == [(1, 10, ()), (2, 10, ())]
     page = (tmp_path / "assurance.md").read_text(encoding="utf-8")
-    assert f"| P4 | {P4.says} | 20 faults | 0 | < 0.15 | 20 | 0 | 200 | {lines[1].at[:10]} |" in page
-    assert "| P3 | it survives power loss | 0 cuts | 0 | not known | 0 | 0 | 10,000 | never |" in page
+    assert (
+        f"| P4 | {P4.says} | 20 faults | 0 | < 0.15 | 20 in {_minutes(lines)} min | 0 | 200 | {lines[1].at[:10]} |"
+        in page
+    )
+    assert "| P3 | it survives power loss | 0 cuts | 0 | not known | 0 in 0 min | 0 | 10,000 | never |" in page
+
+
+def _minutes(lines: Sequence[Line]) -> int:
+    return round(sum(line.seconds for line in lines) / 60)
 
 
 def test_rounds_on_other_code_do_not_count(tmp_path: Path) -> None:
@@ -43,28 +51,28 @@ def test_rounds_on_other_code_do_not_count(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "P4", P4.concerned)
     ledger.add(1, Round(10, []), 1.0)
     ledger.code = "another"
-    ledger.add(2, Round(500, ["act 3: lost", "act 9: lost"]), 1.0)
+    ledger.add(2, Round(500, ["act 3: lost", "act 9: lost"]), 298.0)
     again = Ledger(tmp_path, "P4", P4.concerned)
     assert [line.seed for line in again.counted()] == [1]
     assert again.next_seed() == 3
     again.add(3, Round(10, ["act 7: lost"]), 1.0)
     table.write(tmp_path / "page.md", tmp_path, [P4])
-    assert "| 20 faults | 1 | not known | 520 | 3 |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| 20 faults | 1 | not known | 520 in 5 min | 3 |" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_what_was_seldom_reached_is_told(tmp_path: Path) -> None:
-    """Steps of the table that all rounds on this code together took fewer than a hundred times, with how often."""
+    """How many steps of the table were taken a hundred times, on this code and ever, and how often the others."""
     p8 = PROMISES["P8"]
     ledger = Ledger(tmp_path, "P8", p8.concerned)
     often = dict.fromkeys(p8.often, 60)
     ledger.add(1, Round(20, [], often), 1.0)
-    ledger.add(2, Round(20, [], often | {"sending --declined": 39}), 1.0)
+    ledger.add(2, Round(20, [], often | {"sending --declined": 19, "accepted --poison": 0}), 1.0)
     ledger.code = "another"
-    ledger.add(3, Round(20, [], often), 1.0)
+    ledger.add(3, Round(20, [], {"sending --declined": 20, "accepted --poison": 60}), 1.0)
     table.write(tmp_path / "page.md", tmp_path, [p8])
     count = len(TRANSITIONS)
-    told = f"P8 has taken {count - 1} of {count} steps 100 times or more on this code; less often: "
-    assert told + "sending --declined (99).\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    told = f"Of {count} steps, P8 has taken {count - 2} at least 100 times on this code and {count - 1} ever; "
+    assert told + "less often ever: sending --declined (99).\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_a_round_of_the_simulation_counts_its_steps() -> None:
