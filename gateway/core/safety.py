@@ -5,7 +5,8 @@ Rules
 * Only points with ``access: write`` and a mailbox's own registers. Type, range and step are checked: what does not fit
   is refused for good, never clamped.
 * What may change again holds a write back until it has: the kill switch, a dead heartbeat of the site, an interlock, a
-  rate. A verdict never expires, so it is written then.
+  rate. A verdict never expires, so it is written then. Relays of a connection keep their order, so what is held back
+  holds back the relays after it, a mailbox's next result too: a plant never reads of a later end before an earlier one.
 * A condition is believed only as long as its point is good, not stale, and its connection is up.
 """
 

@@ -8,7 +8,8 @@ stands in RESULT_SEQ. Where that number is gone, as in a register map of ours af
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from gateway.core.mailbox import MailboxSpec
@@ -37,14 +38,14 @@ class _Shown:
 class Pages:
     """The pages of one connection's mailboxes, for as long as one session lives.
 
-    Whoever writes a result holds the ``writing`` lock meanwhile, and says :meth:`begins` and :meth:`wrote` inside;
-    ``held`` is told when an old result was shown once more: its mailbox and number.
+    Whoever writes something does so inside :meth:`settled`, and says :meth:`wrote` there; ``held`` is told when an old
+    result was shown once more: its mailbox and number.
     """
 
     def __init__(
         self, site: SiteConfig, connection: str, services: Services, *, held: Callable[[str, int], None]
     ) -> None:
-        self.writing = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._site = site.site
         self._connection = connection
         self._services = services
@@ -55,6 +56,17 @@ class Pages:
         self._status: dict[str, MailboxStatus] = {}
         self._shown: dict[str, _Shown] = {}
         self._stirred = asyncio.Event()
+
+    def settled(self, relay: Relay) -> AbstractAsyncContextManager[None]:
+        """Let no page come in between while this is written, if it is a mailbox's result."""
+        return nullcontext() if relay.rule.mailbox is None else self._result(relay)
+
+    @asynccontextmanager
+    async def _result(self, relay: Relay) -> AsyncIterator[None]:
+        async with self._writing:
+            if relay.event is not State.AWAITING:  # nobody knows what the mailbox holds until it was written
+                self._shown.pop(relay.rule.mailbox or "", None)
+            yield
 
     @property
     def wanted(self) -> bool:
@@ -71,11 +83,6 @@ class Pages:
             del self._shown[status.mailbox]
         self._stirred.set()
 
-    def begins(self, relay: Relay) -> None:
-        """Learn that a result is about to be written, after which nobody knows what its mailbox holds."""
-        if relay.event is not State.AWAITING:
-            self._shown.pop(relay.rule.mailbox or "", None)
-
     def wrote(self, relay: Relay, message: Message) -> None:
         """Learn that this result stands in its mailbox now, with its first page."""
         box = relay.rule.mailbox
@@ -89,7 +96,7 @@ class Pages:
         while True:
             self._stirred.clear()
             for box in self._boxes.values():
-                async with self.writing:
+                async with self._writing:
                     await self._serve(session, box)
                 heed()
             await self._stirred.wait()

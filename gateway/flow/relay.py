@@ -101,8 +101,7 @@ class Relayer:
         try:
             relay, steps = await self._steps(relay, message)
             started = self._services.clock.now()
-            async with self.pages.writing:
-                self.pages.begins(relay)
+            async with self.pages.settled(relay):
                 await session.write(steps)
                 self.pages.wrote(relay, message)
         except PointRejected as rejected:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters.modbus.simulator import BoundModbusSite, ModbusScada, Page
+from adapters.modbus.simulator import BoundModbusSite, ModbusScada, ModbusSite, Page
 from gateway.core.mailbox import Role, state_code
 from gateway.core.message import Message
 from gateway.core.result_block import NO_ROW
 from gateway.core.transaction import State
-from tests.system.rig import Running
+from tests.system.rig import Running, holds
 from tests.system.test_modbus_ways import SITE, STANDARD, Site, site
 
 TWIN = """\
@@ -71,6 +71,26 @@ async def test_every_error_and_every_id_reaches_the_site(tmp_path: Path, way: st
             wanted = [((problem.row, numbers[problem.code]),) for problem in refused.problems]
             assert [page.errors for page in reversed(found)] == wanted
             assert {page.smp_row for page in found} == {NO_ROW}
+
+
+def interlocked(yaml: str) -> str:
+    """Pages, and a relay that waits for the plant's permission."""
+    line = '  state: {connection: plc, address: "holding:1400", type: uint16, access: write'
+    assert line in yaml
+    permit = '  permit: {connection: plc, address: "holding:1500", type: uint16}\n'
+    return paged(yaml).replace(line, f"{permit}{line}, interlock: {{point: permit, is: 1}}")
+
+
+async def test_a_relay_that_is_held_back_holds_back_no_page(tmp_path: Path) -> None:
+    """What waits for an interlock waits alone: the result that the plant has read is paged meanwhile."""
+    async with asyncio.timeout(120), site(tmp_path, "rtu", interlocked) as here, here.here.gateway() as running:
+        assert isinstance(here.plant, ModbusSite)
+        await here.plant.result(await here.ask("ITCHEN 1"))
+        await holds(lambda: here.here.events("writes_held", site=SITE))
+        assert ids(await pages(here)) == created(await running.reaches(SITE, State.COMPLETED))
+        assert here.state() == 0
+        here.plant.set_registers(1500, [1])
+        await holds(lambda: here.state() == 2)
 
 
 async def connected_again(here: Site, running: Running) -> None:
