@@ -32,6 +32,8 @@ POINTS: Mapping[str, Mapping[str, object]] = {
 WRITABLE = frozenset({"smp_state", "smp_text"})
 TRIGGERS: Mapping[str, Mapping[str, object]] = {"chargers": {"topic": "depot/request", "id": "id"}}
 
+VERSIONS = ("5", "3.1.1")
+
 
 @dataclass
 class Rig:
@@ -137,3 +139,17 @@ async def item(session: Session, kind: type[T]) -> T:
 
 def _no_tls(*references: object) -> None:
     raise AssertionError(f"the adapter asked for TLS with {references}")
+
+
+async def ask(site: MqttSite, ident: object, **members: object) -> None:
+    await site.publish("depot/request", {"id": ident, **members})
+
+
+async def nothing_more(site: MqttSite, session: Session) -> None:
+    """Prove that no message is left, by a reading that was sent after it would have come."""
+    await site.publish("depot/label", "the last one")
+    while True:
+        news = await session.read()
+        assert not [each for each in news if isinstance(each, Submitted)]
+        if any(getattr(each, "value", None) == "the last one" for each in news):
+            return

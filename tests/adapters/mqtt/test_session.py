@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import socket
 import struct
-import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from paho.mqtt import client as paho
 
-from adapters.mqtt.simulator import MqttSite, payloads_of
+from adapters.mqtt.simulator import payloads_of
 from gateway.core.mailbox import Role
 from gateway.core.point import Quality, Value
-from gateway.errors import JournalBroken, LinkLost, PointRejected
+from gateway.errors import JournalBroken, PointRejected
 from gateway.ports import (
     Busy,
     Committed,
-    MailboxStatus,
     PointWrite,
     Reachable,
     Refused,
     ResultWrite,
     RoleWrite,
-    Session,
-    Submitted,
 )
 from tests.adapters.mqtt.mosquitto import Mosquitto, mosquitto
-from tests.adapters.mqtt.rig import Rig, all_submitted, item, reading, submitted
-
-VERSIONS = ("5", "3.1.1")
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[Mosquitto]:
-    async with mosquitto() as running, asyncio.timeout(60):
-        yield running
-
-
-async def ask(site: MqttSite, ident: object, **members: object) -> None:
-    await site.publish("depot/request", {"id": ident, **members})
-
-
-async def nothing_more(site: MqttSite, session: Session) -> None:
-    """Prove that no message is left, by a reading that was sent after it would have come."""
-    await site.publish("depot/label", "the last one")
-    while True:
-        news = await session.read()
-        assert not [each for each in news if isinstance(each, Submitted)]
-        if any(getattr(each, "value", None) == "the last one" for each in news):
-            return
+from tests.adapters.mqtt.rig import VERSIONS, Rig, all_submitted, ask, item, nothing_more, reading, submitted
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -258,21 +230,6 @@ async def test_what_may_not_be_written_is_refused(broker: Mosquitto) -> None:
                 await session.write([step])
 
 
-async def test_the_site_sees_whether_we_are_there(broker: Mosquitto) -> None:
-    """Online when connected, offline after a goodbye and, as our last will, after a death."""
-    rig = Rig(broker.port, {"status": "depot/smp/gateway"})
-    async with rig.site() as site:
-        async with rig.adapter().connect() as session:
-            await site.hears("depot/smp/gateway", lambda each: each.payload == b"online")
-            assert await session.read()
-        await site.hears("depot/smp/gateway", lambda each: each.payload == b"offline")
-        told = len(site.heard("depot/smp/gateway"))
-        async with rig.adapter().connect() as session:
-            session._line._client._sock_close()  # type: ignore[attr-defined]
-            await site.hears("depot/smp/gateway", lambda _: len(site.heard("depot/smp/gateway")) == told + 2)
-    assert site.heard("depot/smp/gateway")[-1].payload == b"offline"
-
-
 HOSTILE: Mapping[str, bytes] = {
     "bad_json": b"{",
     "no_id": b'{"name": "no id"}',
@@ -314,20 +271,6 @@ async def test_cancelling_a_read_loses_nothing(broker: Mosquitto) -> None:
         assert (await submitted(session)).key == "a"
 
 
-async def test_a_broker_that_lost_our_session_is_told_of(broker: Mosquitto) -> None:
-    """What was sent meanwhile is lost there, and people should know."""
-    rig = Rig(broker.port)
-    adapter = rig.adapter()
-    async with adapter.connect():
-        pass
-    forgetful = Rig(broker.port, {"client_id": "smp-depot-mqtt"})
-    async with forgetful.site(identifier="smp-depot-mqtt", clean_session=True):
-        pass
-    async with adapter.connect():
-        pass
-    assert [fields["connection"] for fields in rig.told("broker_session_lost")] == ["mqtt"]
-
-
 async def test_a_topic_that_we_may_not_write_is_named(broker: Mosquitto) -> None:
     """MQTT 5's refusal of a PUBLISH is final, and not taken for a success."""
     acl = broker._configuration.with_name("acl")
@@ -338,84 +281,6 @@ async def test_a_topic_that_we_may_not_write_is_named(broker: Mosquitto) -> None
             await item(session, Reachable)
             with pytest.raises(PointRejected, match="Not authorized"):
                 await session.write([PointWrite(point="smp_state", value=Decimal(1))])
-
-
-async def test_silence_is_a_lost_link(broker: Mosquitto) -> None:
-    """Reading and writing both give up, and the session stays given up; nobody waits for the frozen broker."""
-    rig = Rig(broker.port)
-    async with rig.adapter().connect() as session:
-        await session.read()
-        broker.freeze()
-        with pytest.raises(LinkLost):
-            await submitted(session)
-        with pytest.raises(LinkLost):
-            await session.write([PointWrite(point="smp_state", value=Decimal(2))])
-    with pytest.raises(LinkLost):
-        async with rig.adapter().connect():
-            pass
-    broker.thaw()
-
-
-async def test_a_broker_that_vanished_can_be_connected_again(broker: Mosquitto) -> None:
-    """A session never reconnects; the adapter makes another one, and the broker kept what was not acknowledged."""
-    rig = Rig(broker.port)
-    adapter = rig.adapter()
-    async with adapter.connect() as session:
-        async with rig.site() as site:
-            await ask(site, "a")
-        told = await submitted(session)
-        await broker.stop()
-        with pytest.raises(LinkLost):
-            await item(session, MailboxStatus)
-        with pytest.raises(LinkLost):
-            await session.confirm(told.receipt, Committed())
-    with pytest.raises(LinkLost, match="refused"):
-        async with adapter.connect():
-            pass
-    await broker.start()
-    async with adapter.connect() as session:
-        assert (await submitted(session)).key == "a"
-
-
-async def test_whoever_stops_connecting_is_told_nothing_of_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is looked up for longer than anybody waits, and is not found then, is no noise on the console."""
-    begun, looked_up = threading.Event(), threading.Event()
-    threads: list[threading.Thread] = []
-
-    def look_up(*_: object, **__: object) -> socket.socket:
-        threads.append(threading.current_thread())
-        begun.set()
-        looked_up.wait()
-        raise socket.gaierror("nobody knows it")
-
-    monkeypatch.setattr(socket, "create_connection", look_up)
-    heard: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: heard.append(context))
-    connecting = asyncio.ensure_future(Rig(1).adapter().connect().__aenter__())
-    await asyncio.to_thread(begun.wait)
-    connecting.cancel()
-    await asyncio.wait([connecting])
-    looked_up.set()
-    await asyncio.to_thread(threads[0].join)
-    await asyncio.sleep(0)
-    del connecting
-    gc.collect()
-    assert heard == []
-
-
-async def test_a_line_that_ends_while_it_writes_touches_nobody_elses_socket(broker: Mosquitto) -> None:
-    """The library asks the loop later to watch a number; by then another site may have been given it."""
-    loop = asyncio.get_running_loop()
-    async with Rig(broker.port).adapter().connect() as session:
-        line = session._line  # type: ignore[attr-defined]
-        number = line._client.socket().fileno()
-        line._client.publish("depot/smp/state", b"1", 1)
-        line._cut()
-        with socket.socket() as another:
-            assert another.fileno() == number
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert not loop.remove_writer(number)
 
 
 async def test_what_a_simulated_site_shows_is_what_is_read(broker: Mosquitto) -> None:
@@ -431,52 +296,6 @@ async def test_what_a_simulated_site_shows_is_what_is_read(broker: Mosquitto) ->
     for point in ("smp_state", "nowhere", "limit"):  # written by us, not there, on a topic with a wildcard
         with pytest.raises(ValueError, match=r"no point|wildcard"):
             payloads_of(rig.connection(), {point: "1"})
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_a_packet_without_end_fills_no_memory(version: str) -> None:
-    """MQTT 5 brokers are told the limit and drop it; of an old one's only the beginning is kept, and refused."""
-    async with mosquitto() as broker, asyncio.timeout(60):
-        rig = Rig(broker.port, {"version": version, "payload_limit": "1KiB"})
-        async with rig.site() as site, rig.adapter().connect() as session:
-            await ask(site, "long", padding="x" * 20_000_000)
-            await ask(site, "a")
-            told = await submitted(session)
-            if version == "3.1.1":
-                assert told.fault is not None
-                assert (told.fault.code, told.key) == ("too_long", None)
-                assert int(told.raw.rpartition(b" bytes")[0].rpartition(b" ")[2]) < 300_000
-                await session.confirm(told.receipt, Refused(problems=(told.fault,)))
-                told = await submitted(session)
-            assert told.key == "a"
-
-
-async def test_what_is_longer_than_the_broker_takes_is_refused_here() -> None:
-    """Sent, it would cost the connection, again after each reconnect; a result that can never be told is refused."""
-    async with mosquitto("allow_anonymous true", "max_packet_size 4000") as broker, asyncio.timeout(60):
-        rig = Rig(broker.port)
-        async with rig.site() as site, rig.adapter().connect() as session:
-            to = {"id": "A", "topic": "depot/result/A"}
-            with pytest.raises(PointRejected, match="the broker takes 4000"):
-                await session.write([ResultWrite(to=to, result={"id": "A", "padding": "x" * 4000})])
-            await session.write([ResultWrite(to=to, result={"id": "A"})])
-            await site.hears("depot/result/A")
-
-
-async def test_another_client_under_our_id_is_told_of(broker: Mosquitto) -> None:
-    """It ends our session, and what the broker kept for us may be gone with it: both are told; then we go on."""
-    rig = Rig(broker.port, {"client_id": "smp-depot"})
-    adapter = rig.adapter()
-    async with rig.site() as site:
-        async with adapter.connect() as session:
-            await session.read()
-            async with rig.site(identifier="smp-depot", version="5"):
-                with pytest.raises(LinkLost, match="another client connects under our client id"):
-                    await item(session, MailboxStatus)
-        async with adapter.connect() as session:
-            await ask(site, "a")
-            assert (await submitted(session)).key == "a"
-    assert len(rig.told("broker_session_lost")) == 1
 
 
 async def test_retained_garbage_is_no_message_and_costs_nothing(broker: Mosquitto) -> None:

@@ -1,14 +1,16 @@
-"""The traps of the OPC UA library that a session must not fall into: each fails on the naive use (T5, T7)."""
+"""The traps of the OPC UA library that a session must not fall into: each fails on the naive use (T5, T7, T9)."""
 
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from asyncua import Client, ua
 from asyncua.common.subscription import DataChangeEvent
 
 from gateway.errors import LinkLost
+from gateway.ports import PointWrite
 from tests.adapters.opcua.rig import Rig, request, status
 from tests.adapters.opcua.test_client import connected, node
 
@@ -73,3 +75,12 @@ async def test_t7_the_library_drops_what_nobody_took_without_a_word(rig: Rig) ->
             if event.value == _QUEUE + 500:
                 break
     assert 1 not in told
+
+
+async def test_t9_the_library_writes_a_plain_number_as_another_type(rig: Rig) -> None:
+    """A number of Python's becomes an Int64, which a node of another type refuses; ours is of the node's own type."""
+    async with Client(f"opc.tcp://127.0.0.1:{rig.site.port}") as naive, connected(rig) as session:
+        with pytest.raises(ua.uaerrors.BadTypeMismatch):
+            await naive.get_node(node("smp_state")).write_value(7)
+        await session.write([PointWrite(point="smp_state", value=Decimal(7))])
+    assert rig.site.raw("smp_state") == 7
