@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -128,3 +129,22 @@ async def serving(rig: ServerRig) -> AsyncIterator[tuple[Session, Master]]:
     adapter = rig.adapter()
     async with asyncio.timeout(60), adapter.connect() as session, Master.at(adapter.port) as master:
         yield session, master
+
+
+def hostile(dice: random.Random, master: Master) -> bytes:
+    """A stream that is random, or a frame that nearly is one."""
+    pdu = bytes([dice.choice([3, 4, 5, 6, 15, 16, 22, 23, 43, 0x83])]) + dice.randbytes(dice.randrange(12))
+    if dice.random() < 0.5:
+        pdu = struct.pack(">BHHB", 16, 1200 + dice.randrange(38), 1, 2) + dice.randbytes(2)
+    frame = bytearray(master.frame(pdu, unit=dice.choice([0, 1, 1, 1, 7])))
+    if dice.random() < 0.3:
+        frame[dice.randrange(len(frame))] = dice.randrange(256)
+    return bytes(frame[: dice.randrange(len(frame)) + 1] if dice.random() < 0.2 else frame)
+
+
+async def ended(master: Master) -> bytes:
+    """Everything that a connection still says, until it ends."""
+    try:
+        return await master.reader.read()
+    except ConnectionError:
+        return b""

@@ -19,7 +19,7 @@ from adapters.modbus.translation import bind_all
 from gateway.core.mailbox import Role
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Busy, Committed, MailboxStatus, PointWrite, Request, RoleWrite, Session
-from tests.adapters.modbus.master import BOX, Master, ServerRig, serving
+from tests.adapters.modbus.master import BOX, Master, ServerRig, ended, hostile, serving
 from tests.adapters.modbus.rig import reading, request, status
 
 RESULT = [
@@ -166,7 +166,7 @@ async def test_only_networks_of_the_allow_list_are_served() -> None:
     rig = ServerRig(settings={"allow": ["10.20.1.0/24", "::1"]})
     adapter = rig.adapter()
     async with asyncio.timeout(60), adapter.connect(), Master.at(adapter.port) as master:
-        assert await _end(master) == b""
+        assert await ended(master) == b""
     assert [(name, fields["reason"]) for name, fields in rig.events] == [("master_refused", "it is not in allow")]
 
 
@@ -176,7 +176,7 @@ async def test_what_is_not_modbus_ends_only_its_own_connection() -> None:
     adapter = rig.adapter()
     async with asyncio.timeout(60), adapter.connect(), Master.at(adapter.port) as well, Master.at(adapter.port) as ill:
         ill.writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        assert await _end(ill) == b""
+        assert await ended(ill) == b""
         assert await well.read(1200) == [0]
 
 
@@ -188,7 +188,7 @@ async def test_a_crowd_finds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(60), adapter.connect(), Master.at(adapter.port) as first:
         await first.read(1200)
         async with Master.at(adapter.port) as second:
-            assert await _end(second) == b""
+            assert await ended(second) == b""
         assert await first.read(1200) == [0]
 
 
@@ -211,9 +211,9 @@ async def test_three_thousand_hostile_streams_do_no_harm() -> None:
         for _ in range(300):
             async with Master.at(adapter.port) as ill:
                 for _ in range(10):
-                    ill.writer.write(_hostile(dice, ill))
+                    ill.writer.write(hostile(dice, ill))
                 ill.writer.write_eof()
-                assert len(await _end(ill)) <= 10 * 260
+                assert len(await ended(ill)) <= 10 * 260
         assert await well.read(1200, 38) == [0] * 38
         await session.confirm((await _next_request(session, well)).receipt, Committed())
         assert await well.read(1200) == [9]
@@ -267,17 +267,6 @@ async def _read_on(session: Session) -> None:
         await session.read()
 
 
-def _hostile(dice: random.Random, master: Master) -> bytes:
-    """A stream that is random, or a frame that nearly is one."""
-    pdu = bytes([dice.choice([3, 4, 5, 6, 15, 16, 22, 23, 43, 0x83])]) + dice.randbytes(dice.randrange(12))
-    if dice.random() < 0.5:
-        pdu = struct.pack(">BHHB", 16, 1200 + dice.randrange(38), 1, 2) + dice.randbytes(2)
-    frame = bytearray(master.frame(pdu, unit=dice.choice([0, 1, 1, 1, 7])))
-    if dice.random() < 0.3:
-        frame[dice.randrange(len(frame))] = dice.randrange(256)
-    return bytes(frame[: dice.randrange(len(frame)) + 1] if dice.random() < 0.2 else frame)
-
-
 async def _next_request(session: Session, master: Master) -> Request:
     await master.request(9, [1])
     while True:
@@ -285,10 +274,3 @@ async def _next_request(session: Session, master: Master) -> Request:
             if isinstance(item, Request) and item.sequence == 9:
                 return item
             assert not isinstance(item, MailboxStatus) or item.acknowledged == 0
-
-
-async def _end(master: Master) -> bytes:
-    try:
-        return await master.reader.read()
-    except ConnectionError:
-        return b""

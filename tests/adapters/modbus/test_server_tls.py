@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import ssl
 from collections.abc import Sequence
 
@@ -11,7 +13,7 @@ import trustme
 
 from gateway.errors import LinkLost, SecretError
 from gateway.ports import Committed
-from tests.adapters.modbus.master import Master, ServerRig
+from tests.adapters.modbus.master import Master, ServerRig, ended, hostile
 from tests.adapters.modbus.rig import request
 
 TLS = {"transport": "tls", "ca": "file:pki/ca.pem", "certificate": "file:pki/us.pem", "key": "file:pki/us.key"}
@@ -125,3 +127,35 @@ async def test_without_our_certificate_nothing_listens() -> None:
     with pytest.raises(LinkLost, match="No such file"):
         async with ServerRig(settings=TLS, tls=missing).adapter().connect():
             pass
+
+
+async def test_three_thousand_hostile_streams_inside_and_before_tls_do_no_harm() -> None:
+    """P17: no handshake at all, half of one, or sound TLS around what is no Modbus; the real master is served on."""
+    pki, dice = Pki(), random.Random(20261126)
+    ours, good = pki.server(), pki.master("scada.site.example")  # one for all: reading certificates takes its time
+    adapter, hello = ServerRig(settings=TLS, tls=lambda: ours).adapter(), _hello(good)
+    async with asyncio.timeout(200), adapter.connect() as session, Master.at(adapter.port, good) as well:
+        await well.request(7, [500])
+        await session.confirm((await request(session)).receipt, Committed())
+        for _ in range(100):
+            async with Master.at(adapter.port) as rude:
+                start = dice.choice(
+                    [dice.randbytes(40), rude.frame(b"\3\4\260\0\1"), hello[: dice.randrange(len(hello))]]
+                )
+                rude.writer.write(start + dice.randbytes(dice.randrange(60)))
+                rude.writer.write_eof()
+                await ended(rude)
+            async with Master.at(adapter.port, good) as ill:
+                for _ in range(29):
+                    ill.writer.write(hostile(dice, ill))
+                ill.writer.write(b"\xff" * 300)  # fills whatever frame is half, and is no Modbus then
+                assert len(await ended(ill)) <= 29 * 260
+        assert await well.read(1200, 2) == [7, 0]
+
+
+def _hello(context: ssl.SSLContext) -> bytes:
+    """What a master says first."""
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="127.0.0.1").do_handshake()
+    return outgoing.read()
