@@ -86,10 +86,10 @@ async def _taken(broker: Mosquitto, who: str, messages: int) -> float:
     if taker.stdout is None or await taker.stdout.readline() != b"ready\n":
         raise NotStarted(f"the MQTT taker {who} did not come up")
     if who == "requests":
-        await _send(broker, [(f"depot-{n % SITES}/smp/request", _request(n)) for n in range(messages)])
+        await send(broker, [(f"depot-{n % SITES}/smp/request", request_of(n)) for n in range(messages)])
     else:
-        await _send(broker, [(f"bench/{n % TOPICS}", _telemetry(n)) for n in range(messages)])
-    await _send(broker, [(LAST, b"1")])
+        await send(broker, [(f"bench/{n % TOPICS}", _telemetry(n)) for n in range(messages)])
+    await send(broker, [(LAST, b"1")])
     took = float(await taker.stdout.readline() or "nan")
     await taker.wait()
     return messages / took
@@ -97,21 +97,21 @@ async def _taken(broker: Mosquitto, who: str, messages: int) -> float:
 
 async def _committed(folder: Path, broker: Mosquitto, requests: int) -> float:
     """Requests a second that a gateway of several sites has on disk, and so acknowledges."""
-    environ = await asyncio.to_thread(_configure, folder, broker)
+    environ = await asyncio.to_thread(configure, folder, broker)
     state = folder / "state"
     arguments = ["run", str(folder / "config" / "gateway.yaml"), "--state", str(state)]
     with process(arguments, environ, folder / "gateway.log", until="gateway_started"):
         await asyncio.to_thread(_connected, folder / "gateway.log")
         began = time.monotonic()
         sending = asyncio.create_task(
-            _send(broker, [(f"depot-{n % SITES}/smp/request", _request(n)) for n in range(requests)])
+            send(broker, [(f"depot-{n % SITES}/smp/request", request_of(n)) for n in range(requests)])
         )
         took = await asyncio.to_thread(_stored, state, requests, began)
         await sending
     return requests / took
 
 
-def _configure(folder: Path, broker: Mosquitto) -> Mapping[str, str]:
+def configure(folder: Path, broker: Mosquitto) -> Mapping[str, str]:
     """The example with several depots and nothing else."""
     shutil.copytree(ROOT / "config", folder / "config")
     depot = (folder / "config" / "sites" / "soar-ev.yaml").read_text("utf-8")
@@ -158,7 +158,7 @@ def _stored(state: Path, requests: int, began: float) -> float:
     raise NotStarted("requests were lost on their way to the journal")
 
 
-async def _send(broker: Mosquitto, messages: Sequence[tuple[str, bytes]]) -> None:
+async def send(broker: Mosquitto, messages: Sequence[tuple[str, bytes]]) -> None:
     """Publish with QoS 1, a window at a time."""
     async with aiomqtt.Client("127.0.0.1", broker.port, max_queued_outgoing_messages=0) as client:
         client.pending_calls_threshold = 2 * _WINDOW
@@ -172,7 +172,7 @@ def _telemetry(number: int) -> bytes:
     return orjson.dumps({"power": power, "soc": number % 100, "limits": limits, "at": "2026-11-25T10:00:00Z"})
 
 
-def _request(number: int) -> bytes:
+def request_of(number: int) -> bytes:
     return json.dumps(
         {"id": f"R-{number}", "chargers": [{"name": f"BAY {number}", "mpan": "1100000000114", "import_kw": 150}]}
     ).encode()

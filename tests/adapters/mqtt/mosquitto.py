@@ -33,6 +33,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, port: int, settings: Sequence[str]) -> None:
         self.port = port
+        self.folder = folder
         self._program = program()
         self._process: Process | None = None
         self._configuration = folder / "mosquitto.conf"
