@@ -28,22 +28,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters.mqtt.config import MqttConnection
+from adapters.mqtt.reason_codes import ending
 from adapters.mqtt.translation import Arrived
 from gateway.errors import LinkLost, PointRejected
 from gateway.ports import Clock
 
 _SECOND = 1_000_000  # µs
-_REFUSED = 0x80  # reason codes from here on are failures, MQTT 5.0 section 2.4
 _GOODBYE_S = 1.0
 _PIECE = 64 * 1024  # bytes of one receive
 _PACKETS_AT_ONCE = 16  # in one turn of the loop, so that a flood of one broker keeps nobody else from it
 _PUBACK = struct.Struct(">BBH")
 _AROUND = 16  # bytes of a PUBLISH beside its topic, correlation data and payload, at most
-# Reason codes of MQTT 5.0 section 3.14.2.1 that want more words; the library takes 0x80 where the broker gave none.
-_ENDS: Mapping[int | None, str] = {
-    0x80: "the broker closed the connection, as it does also when another client connects under our client id",
-    0x8E: "another client took over our client id; give one of them another client_id",
-}
 _SILENT = logging.getLogger("smp_gateway.mqtt")
 _SILENT.disabled = True  # what there is to tell is told as named events
 ONLINE, OFFLINE = b"online", b"offline"
@@ -137,7 +132,7 @@ class Line(aiomqtt.Client):
             await self._wait_for(self._connected, timeout=None)
         except (OSError, ValueError, aiomqtt.MqttError) as error:
             self._cut()
-            raise LinkLost(f"{self._hostname}:{self._port}: {_reason(error)}") from error
+            raise LinkLost(f"{self._hostname}:{self._port}: {ending(error)}") from error
         except BaseException:
             self._cut()
             raise
@@ -163,7 +158,7 @@ class Line(aiomqtt.Client):
     def check(self) -> None:
         """Raise LinkLost if the line is lost."""
         if self._disconnected.done():
-            raise LinkLost(_reason(self._disconnected.exception()))
+            raise LinkLost(ending(self._disconnected.exception()))
 
     def pause(self) -> None:
         """Leave what the broker sends in the socket, until :meth:`resume`; in the end that stops the broker."""
@@ -242,7 +237,7 @@ class Line(aiomqtt.Client):
         try:
             return await call
         except aiomqtt.MqttError as error:
-            raise LinkLost(_reason(error)) from error
+            raise LinkLost(ending(error)) from error
 
     def _late(self, connecting: asyncio.Future[None]) -> None:
         """Close what a thread opened after nobody waited for it any more; why it could not is nobody's business."""
@@ -357,23 +352,6 @@ class Line(aiomqtt.Client):
             confirmed.set_result(reason_code.value if isinstance(reason_code, ReasonCode) else int(reason_code))
 
 
-def _code(rc: object) -> int | None:
-    return rc.value if isinstance(rc, ReasonCode) else rc if isinstance(rc, int) else None
-
-
-def refused(code: int) -> bool:
-    """Whether a reason code is a refusal."""
-    return code >= _REFUSED
-
-
-def reason_text(code: int, packet: int) -> str:
-    """A reason code in words."""
-    try:
-        return str(ReasonCode(packet, identifier=code))
-    except (KeyError, ValueError):
-        return f"reason code {code}"
-
-
 def _topic_of(message: paho.MQTTMessage) -> str:
     try:
         return message.topic
@@ -395,10 +373,3 @@ def _properties(packet: int, **values: object) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
-
-
-def _reason(error: BaseException | None) -> str:
-    if isinstance(error, aiomqtt.MqttCodeError) and (said := _ENDS.get(_code(error.rc))) is not None:
-        return said
-    cause = error.__cause__ if error is not None and error.__cause__ is not None else error
-    return "the connection was closed" if cause is None else (str(cause) or type(cause).__name__)

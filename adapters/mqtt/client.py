@@ -20,9 +20,10 @@ from decimal import Decimal
 
 from paho.mqtt.packettypes import PacketTypes
 
-from adapters.mqtt.broker import ONLINE, Line, reason_text, refused
+from adapters.mqtt.broker import ONLINE, Line
 from adapters.mqtt.config import MqttConnection
 from adapters.mqtt.keys import site_keys
+from adapters.mqtt.reason_codes import reason_text, refused
 from adapters.mqtt.routes import Message, Routes
 from adapters.mqtt.translation import Arrived, bad, correlation_of, result_payload, value_payload, write_fault
 from gateway.core import jws
