@@ -42,6 +42,11 @@ class FaultProxy:
         """Pass so many more bytes towards the client, then reset the connection: in the middle of a frame."""
         self._budget = count
 
+    @property
+    def cutting(self) -> bool:
+        """Whether a cut is still to come."""
+        return self._budget is not None
+
     def passing(self, data: bytes) -> bytes:
         """What becomes of bytes on their way towards the client; a liar overrides it."""
         return data

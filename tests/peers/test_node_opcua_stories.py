@@ -93,6 +93,7 @@ async def cut_call(ems: NodeOpcuaEms, proxy: FaultProxy, number: int) -> None:
     """Submit, and cut the connection in the middle of the answer, or of a notification that goes before it."""
     proxy.cut_after(20)
     await ems.order({"call": ["battery", f"A-{number}", json.dumps(message(number))]})
+    await holds(lambda: not proxy.cutting)
 
 
 async def test_an_independent_client_that_dies_freezes_and_is_cut_loses_nothing(node: str, tmp_path: Path) -> None:
