@@ -91,6 +91,7 @@ async def test_what_was_not_sent_is_withdrawn_without_a_gateway(tmp_path: Path) 
     """The SMP is away and the gateway stopped: a message that nobody wants any more is refused, and never sent."""
     async with world(tmp_path) as here:
         async with here.gateway() as running:
+            await holds(lambda: len(here.events("login_succeeded")) == 2)
             await here.front.close()
             await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", "HAMS 1"))
             await here.plants["hams-bess"].acknowledged(await here.ask("hams-bess", "HAMS 2"))
